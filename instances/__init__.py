@@ -1,0 +1,1 @@
+"""What problems are: frozen typed data, files in and out, seeded generators."""

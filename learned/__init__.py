@@ -1,0 +1,1 @@
+"""What makes solving faster: graphs, nets, training and advisors. Solvers work without any of it."""

@@ -1,0 +1,1 @@
+"""How allocation runs live: cluster state, policies, simulator and plugins. Asks for plans, never optimises itself."""

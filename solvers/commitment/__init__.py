@@ -1,0 +1,1 @@
+"""The method, its kernels and its bounds."""

@@ -1,0 +1,45 @@
+"""Which methods each problem has, as import strings: nothing heavy loads before it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from apportion.instances.errors import OptionError
+from apportion.solvers.method import Method
+
+METHODS: dict[str, dict[str, str]] = {
+    "mixed-integer-program": {
+        "default": "apportion.solvers.program:solve_program",
+    },
+    "cluster-placement": {
+        "default": "apportion.solvers.cluster.method:place",
+        "cp-sat": "apportion.solvers.cluster.method:place_cp_sat",
+        "mip": "apportion.solvers.cluster.method:place_mip",
+        "best-fit": "apportion.solvers.cluster.method:place_best_fit",
+    },
+    "vehicle-routing": {
+        "default": "apportion.solvers.routing.method:route",
+    },
+    "unit-commitment": {
+        "default": "apportion.solvers.commitment.method:commit",
+    },
+}
+"""Problem -> method name -> ``module:function``; the first of a problem is its default."""
+
+
+def methods_of(problem: str) -> tuple[str, ...]:
+    """The names of the methods that solve ``problem``."""
+    return tuple(METHODS.get(problem, {}))
+
+
+def method_of(problem: str, name: str | None = None) -> tuple[str, Method]:
+    """Return the method and its name; None asks for the default."""
+    known = METHODS.get(problem)
+    if not known:
+        raise OptionError(f"no method solves {problem!r}\nMaybe one of {', '.join(METHODS)}")
+    chosen = name or next(iter(known))
+    if chosen not in known:
+        raise OptionError(f"{problem} has no method {chosen!r}\nMaybe {', '.join(known)}")
+    module, _, function = known[chosen].partition(":")
+    return chosen, cast("Method", getattr(importlib.import_module(module), function))
