@@ -1,0 +1,1 @@
+"""One module per suite; importing it registers its cases."""
