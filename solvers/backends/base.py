@@ -25,6 +25,8 @@ class Capabilities:
     warm_start: bool
     cancel: bool
     deterministic: bool
+    quadratic_with_integers: bool = False
+    infinite_bounds: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,83 @@
+"""Seeded clusters: kinds of nodes and a catalogue of task types drawn like those of published traces."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, Nodes, Tasks
+from apportion.instances.errors import OptionError
+
+_KINDS = (  # type, GPUs of a node, CPUs per GPU, GiB per GPU, how common
+    ("G2", 8, 12, 48, 0.4),
+    ("T4", 2, 48, 192, 0.3),
+    ("V100", 4, 12, 64, 0.2),
+    ("P100", 2, 8, 60, 0.1),
+)
+_SHARES = (160, 230, 320, 460, 470, 590, 650, 810)
+
+
+def generate_cluster(
+    seed: int = 0,
+    nodes: int = 24,
+    tasks: int = 160,
+    load: float = 1.1,
+    share_fraction: float = 0.45,
+    bound_fraction: float = 0.15,
+) -> ClusterPlacement:
+    """Make a cluster whose tasks ask for about ``load`` times its GPUs.
+
+    Parameters
+    ----------
+    seed
+        Same seed and sizes, same instance.
+    nodes, tasks
+        How many of each.
+    load
+        GPU demand over GPU capacity that the draw aims at: tasks get several GPUs until it is met.
+    share_fraction
+        The part of tasks that take less than one GPU.
+    bound_fraction
+        The part of tasks that accept one GPU type only.
+    """
+    _require(nodes >= 1 and tasks >= 1, "nodes and tasks must be at least 1")
+    _require(0 < load < np.inf, "load must be positive and finite")
+    _require(0 <= share_fraction <= 1 and 0 <= bound_fraction <= 1, "fractions must lie between 0 and 1")
+    random = np.random.default_rng(seed)
+    machines = _draw_nodes(random, nodes)
+    wanted = load * float(machines.num_gpus.sum()) * MILLI_PER_GPU
+    work = _draw_tasks(random, tasks, wanted, share_fraction, bound_fraction, sorted(set(machines.gpu_types)))
+    return ClusterPlacement(f"cluster-{nodes}x{tasks}-s{seed}", machines, work)
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise OptionError(f"cluster-placement: {message}")
+
+
+def _draw_nodes(random: np.random.Generator, count: int) -> Nodes:
+    kinds = np.sort(random.choice(len(_KINDS), size=count, p=[kind[4] for kind in _KINDS]))
+    gpus = np.array([_KINDS[k][1] for k in kinds], np.int64)
+    cpu = gpus * np.array([_KINDS[k][2] for k in kinds]) * 1000
+    memory = gpus * np.array([_KINDS[k][3] for k in kinds]) * 1024
+    return Nodes(tuple(f"node-{i:04d}" for i in range(count)), cpu, memory, gpus, tuple(_KINDS[k][0] for k in kinds))
+
+
+def _draw_tasks(
+    random: np.random.Generator, count: int, wanted: float, shared: float, bound: float, types: list[str]
+) -> Tasks:
+    kind = random.random(count)
+    share = random.choice(_SHARES, size=count)
+    cpu_only = kind > 1 - min(0.1, 1 - shared)
+    gpus = np.where(cpu_only, 0, 1).astype(np.int64)
+    milli = np.where(cpu_only, 0, np.where(kind < shared, share, MILLI_PER_GPU)).astype(np.int64)
+    whole = np.flatnonzero(milli == MILLI_PER_GPU)
+    for position in random.permutation(whole):
+        missing = wanted - float((gpus * milli).sum())
+        size = max(s for s in (1, 2, 4, 8) if s == 1 or (s - 1) * MILLI_PER_GPU <= missing / 2)
+        gpus[position] = size
+    cpu = random.choice((2000, 4000, 6000, 8000, 11000), size=count) * np.maximum(gpus, 1)
+    memory = random.choice((4096, 8192, 16384, 32768), size=count) * np.maximum(gpus, 1)
+    allowed: list[tuple[str, ...]] = [()] * count
+    for position in np.flatnonzero((random.random(count) < bound) & ~cpu_only):
+        allowed[position] = (types[int(random.integers(len(types)))],)
+    return Tasks(tuple(f"task-{i:05d}" for i in range(count)), cpu, memory, gpus, milli, tuple(allowed))

@@ -1,0 +1,75 @@
+"""From blocks to columns: one sparse matrix, one Hessian, no loop over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from apportion.instances.program import Floats, Ints, MixedIntegerProgram, SparseColumns
+from apportion.models.algebra.blocks import Constraints
+from apportion.models.algebra.expressions import LinearExpression
+from apportion.models.algebra.quadratic import QuadraticExpression, as_quadratic
+
+
+def joined(arrays: Sequence[NDArray[np.float64] | NDArray[np.bool_]]) -> Floats:
+    """Flatten and join as floats, also when there are none."""
+    whole = np.empty(sum(array.size for array in arrays))
+    first = 0
+    for array in arrays:
+        whole[first : first + array.size].reshape(array.shape)[...] = array
+        first += array.size
+    return whole
+
+
+def constraint_matrix(blocks: Sequence[Constraints], num_columns: int) -> SparseColumns:
+    """All rows of all blocks by columns; repeated entries are added, zeros dropped."""
+    num_rows = blocks[-1].last if blocks else 0
+    counts = np.concatenate([block.counts for block in blocks]) if blocks else np.zeros(0, np.int64)
+    rows = np.repeat(np.arange(num_rows, dtype=np.int32), counts)
+    columns = np.concatenate([block.columns for block in blocks]) if blocks else np.zeros(0, np.int32)
+    values = joined([block.coefficients for block in blocks])
+    return _by_columns(values, rows, columns, (num_rows, num_columns))
+
+
+def _by_columns(values: Floats, rows: Ints, columns: Ints, shape: tuple[int, int]) -> SparseColumns:
+    matrix = sparse.coo_array((values, (rows, columns)), shape=shape).tocsc()
+    matrix.sum_duplicates()
+    if not np.all(matrix.data):
+        matrix.eliminate_zeros()
+    return SparseColumns(
+        matrix.indptr.astype(np.int32, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data
+    )
+
+
+def linear_cost(objective: QuadraticExpression, num_columns: int) -> Floats:
+    """The linear coefficients of a scalar objective, shape (num_columns,)."""
+    cost = np.zeros(num_columns)
+    for part in objective.linear.parts:
+        columns, coefficients = part.flat()
+        cost += np.bincount(columns, weights=coefficients, minlength=num_columns)
+    return cost
+
+
+def hessian(objective: QuadraticExpression, num_columns: int) -> SparseColumns | None:
+    """The lower triangle of Q in ``x.Q.x / 2``, None when the objective is linear."""
+    if not objective.coefficients.any():
+        return None
+    row = np.maximum(objective.first, objective.second)
+    column = np.minimum(objective.first, objective.second)
+    values = objective.coefficients * np.where(row == column, 2.0, 1.0)
+    found = _by_columns(values, row, column, (num_columns, num_columns))
+    return found if found.num_nonzeros else None
+
+
+def objective_of(program: MixedIntegerProgram, columns: LinearExpression) -> QuadraticExpression:
+    """The objective of a program as an expression of its columns."""
+    linear = (columns * program.cost).sum() + program.offset
+    if program.hessian is None:
+        return as_quadratic(linear, "objective")
+    values, second = program.hessian.values, program.hessian.rows
+    first = np.repeat(np.arange(program.num_columns, dtype=np.int32), np.diff(program.hessian.starts))
+    coefficients = values * np.where(first == second, 0.5, 1.0)
+    return QuadraticExpression(linear, np.zeros(len(first), np.int64), first, second, coefficients)

@@ -1,0 +1,131 @@
+"""Products of linear expressions, for quadratic objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from apportion.instances.errors import ModelError
+from apportion.instances.program import Floats, Ints
+from apportion.models.algebra.expressions import LinearExpression, aligned, constant_expression, same_model
+from apportion.models.algebra.terms import Positions, gather_runs, merged, run_starts
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticExpression:
+    """A linear expression plus products of pairs of variables, element by element.
+
+    Product ``k`` is ``coefficients[k] * x[first[k]] * x[second[k]]`` in the element at flat position
+    ``elements[k]``; all four arrays have shape (p,).
+    """
+
+    __array_ufunc__ = None
+    __array_priority__ = 2000.0
+    __hash__ = None  # type: ignore[assignment]
+
+    linear: LinearExpression
+    elements: Positions
+    first: Ints
+    second: Ints
+    coefficients: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, as NumPy's."""
+        return self.linear.shape
+
+    def described(self) -> str:
+        """What an error calls this expression."""
+        return f"quadratic {self.linear.described()}"
+
+    def sum(self, axis: int | Sequence[int] | None = None) -> QuadraticExpression:
+        """Sum over one axis, several, or all of them (the default)."""
+        linear = self.linear.sum(axis)
+        axes = range(len(self.shape)) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
+        summed = {int(a) % len(self.shape) for a in axes}
+        position = np.unravel_index(self.elements, self.shape) if self.shape else ()
+        kept = tuple(index for a, index in enumerate(position) if a not in summed)
+        elements = np.ravel_multi_index(kept, linear.shape) if kept else np.zeros_like(self.elements)
+        return QuadraticExpression(linear, elements, self.first, self.second, self.coefficients)
+
+    def __neg__(self) -> QuadraticExpression:
+        return self * -1.0
+
+    def __add__(self, other: Any) -> QuadraticExpression:
+        addend = as_quadratic(other, self)
+        if addend.shape != self.shape:
+            if addend.elements.size:
+                raise ModelError(f"{self.described()}: shapes {self.shape} and {addend.shape} do not align")
+            addend = as_quadratic(addend.linear.broadcast_to(self.shape), self)
+        return QuadraticExpression(
+            self.linear + addend.linear,
+            np.concatenate((self.elements, addend.elements)),
+            np.concatenate((self.first, addend.first)),
+            np.concatenate((self.second, addend.second)),
+            np.concatenate((self.coefficients, addend.coefficients)),
+        )
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> QuadraticExpression:
+        return self + (-other if isinstance(other, QuadraticExpression | LinearExpression) else -np.asarray(other))
+
+    def __rsub__(self, other: Any) -> QuadraticExpression:
+        return (-self).__add__(other)
+
+    def __mul__(self, other: Any) -> QuadraticExpression:
+        if isinstance(other, LinearExpression | QuadraticExpression):
+            raise ModelError(f"{self.described()}: products of three variables are not quadratic")
+        factor = constant_expression(other, self).constant
+        linear: LinearExpression = self.linear * factor
+        if linear.shape != self.shape:
+            raise ModelError(f"{self.described()}: shapes {self.shape} and {factor.shape} do not align")
+        scale = np.broadcast_to(factor, self.shape).ravel()[self.elements]
+        return QuadraticExpression(linear, self.elements, self.first, self.second, self.coefficients * scale)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> QuadraticExpression:
+        return self * (1.0 / np.asarray(other, dtype=np.float64))
+
+    def __le__(self, other: Any) -> Any:
+        raise ModelError(f"{self.described()}: only the objective may be quadratic")
+
+    __ge__ = __le__
+    __eq__ = __le__
+
+
+def as_quadratic(value: Any, beside: QuadraticExpression | str) -> QuadraticExpression:
+    """Numbers or a linear expression as a quadratic one without products."""
+    if isinstance(value, QuadraticExpression):
+        return value
+    linear = value if isinstance(value, LinearExpression) else constant_expression(value, beside)
+    none = np.zeros(0, np.int32)
+    return QuadraticExpression(linear, np.zeros(0, np.int64), none, none, np.zeros(0))
+
+
+def product(left: LinearExpression, right: LinearExpression) -> QuadraticExpression | LinearExpression:
+    """``left * right`` element by element; still linear when one of them is a constant."""
+    left, right = aligned(left, right)
+    if not left.parts:
+        return right._scaled(left.constant)
+    if not right.parts:
+        return left._scaled(right.constant)
+    model = same_model(left, right)
+    cross = left._scaled(right.constant) + right._scaled(left.constant)
+    linear = LinearExpression(model, cross.parts, left.constant * right.constant)
+    ours, theirs = merged(left.parts, left.shape), merged(right.parts, right.shape)
+    elements = np.repeat(np.arange(left.size, dtype=np.int64), ours.counts.ravel())
+    repeats = theirs.counts.ravel()[elements]
+    outer = np.repeat(np.arange(len(elements)), repeats)
+    inner = gather_runs(run_starts(theirs.counts).ravel()[elements], repeats)
+    return QuadraticExpression(
+        linear,
+        elements[outer],
+        ours.columns[outer],
+        theirs.columns[inner],
+        ours.coefficients[outer] * theirs.coefficients[inner],
+    )

@@ -1,0 +1,1 @@
+"""Primal heuristics for any mixed-integer program: Numba kernels, the drivers around them and HiGHS fed with both."""

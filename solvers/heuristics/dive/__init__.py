@@ -1,0 +1,1 @@
+"""Fix and propagate: a depth-first dive with limited backtracking."""

@@ -1,0 +1,1 @@
+"""Feasibility Jump: a weighted search for a feasible point."""

@@ -1,0 +1,1 @@
+"""Bound propagation: what the rows imply for the bounds of the columns."""

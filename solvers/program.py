@@ -1,0 +1,133 @@
+"""The default method of programs: choose a backend, hand over the start, round the integers."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from apportion.instances.core import Plan
+from apportion.instances.errors import BackendMissingError
+from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
+from apportion.models.checking import check
+from apportion.solvers.advisor import Advisor
+from apportion.solvers.backends import BACKENDS, backend_named, refusal, require
+from apportion.solvers.backends.base import Backend, BackendAnswer
+from apportion.solvers.events import Monitor
+from apportion.solvers.options import SolveOptions
+from apportion.solvers.result import Answer
+from apportion.solvers.status import Status
+
+_PREFERENCE = ("highs", "scip", "cp-sat")
+
+
+def solve_program(
+    instance: MixedIntegerProgram,
+    options: SolveOptions,
+    monitor: Monitor,
+    advisor: Advisor | None = None,
+) -> Answer[VariableValues]:
+    """Solve any linear, mixed-integer or quadratic program.
+
+    The backend is ``options.backend``, or else HiGHS, and SCIP for what HiGHS cannot express. The start comes from the
+    options, or else from the advisor when it passes the check. Integer columns of the answer are whole numbers.
+
+    Raises
+    ------
+    CapabilityError
+        When the backend asked for cannot express the program; the message says which can.
+    BackendMissingError
+        When no installed backend can.
+    """
+    backend = _choose(instance, options)
+    require(instance, backend)
+    start = _start(instance, options, monitor, advisor)
+    native = backend.run(instance, options, monitor, start)
+    if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
+        native = _decide(instance, backend, options, monitor, native)
+    if native.values is not None:
+        native = replace(native, values=_whole(instance, native.values, options, monitor))
+    return Answer(
+        status=native.status,
+        bounds=native.bounds,
+        plan=None if native.values is None else VariableValues.from_array(instance, native.values),
+        limit=native.limit,
+        counts=native.counts,
+        native_status=f"{backend.name}: {native.native_status}",
+        native=native,
+    )
+
+
+def _choose(program: MixedIntegerProgram, options: SolveOptions) -> Backend:
+    if options.backend is not None:
+        return backend_named(options.backend)
+    able = [name for name in _PREFERENCE if not refusal(program, name)] or [_PREFERENCE[0]]
+    for name in able:
+        if importlib.util.find_spec(BACKENDS[name].package) is not None:
+            return backend_named(name)
+    wanted = " or ".join(BACKENDS[name].distribution for name in able)
+    raise BackendMissingError(f"no installed backend can solve {program.name!r}\nMaybe pip install {wanted}")
+
+
+def _start(
+    program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, advisor: Advisor | None
+) -> Floats | None:
+    """The values to begin with. The caller has checked the start in the options; advice is checked here."""
+    plan: Plan | None = options.start
+    if plan is None and advisor is not None:
+        plan = advisor.advise(program).start
+        if plan is not None:
+            verdict = check(program, plan)
+            if not verdict.ok:
+                monitor.log(f"the advisor's start is rejected: {verdict.violations[0]}")
+                return None
+    return None if plan is None else cast("VariableValues", plan).to_array(program)
+
+
+def _decide(
+    program: MixedIntegerProgram, backend: Backend, options: SolveOptions, monitor: Monitor, native: BackendAnswer
+) -> BackendAnswer:
+    """Infeasible or unbounded? A linear program without its objective tells.
+
+    With rational data a feasible mixed-integer program is unbounded when its relaxation is (Meyer 1974). With ordered
+    sets, indicators or a quadratic objective that does not follow, and the answer stays open.
+    """
+    if program.ordered_sets or program.indicators or program.hessian is not None:
+        return native
+    silent = Monitor(program.sense, None, monitor.time_limit_s, monitor.cancelled, monitor.started)
+    plain = replace(program, cost=np.zeros(program.num_columns), offset=0.0)
+    answer = backend.run(plain, options, silent)
+    if answer.status.has_plan:
+        return replace(native, status=Status.UNBOUNDED, native_status=f"{native.native_status}, feasible")
+    if answer.status is Status.INFEASIBLE:
+        return replace(native, status=Status.INFEASIBLE, native_status=f"{native.native_status}, infeasible")
+    return native
+
+
+def _whole(program: MixedIntegerProgram, values: Floats, options: SolveOptions, monitor: Monitor) -> Floats:
+    """Round the integer columns; when a row then breaks, solve for the continuous ones again."""
+    if not program.integer.any():
+        return values
+    rounded = values.copy()
+    rounded[program.integer] = np.round(values[program.integer])
+    if np.array_equal(rounded, values) or _holds(program, rounded):
+        return rounded
+    if not program.integer.all() and program.hessian is None and not (program.ordered_sets or program.indicators):
+        fixed = replace(
+            program,
+            lower=np.where(program.integer, rounded, program.lower),
+            upper=np.where(program.integer, rounded, program.upper),
+        ).relaxed()
+        silent = Monitor(program.sense, None, max(1.0, monitor.remaining_s))
+        answer = backend_named("highs").run(fixed, options, silent)
+        if answer.values is not None:
+            answer.values[program.integer] = rounded[program.integer]
+            if _holds(program, answer.values):
+                return answer.values
+    return values
+
+
+def _holds(program: MixedIntegerProgram, values: Floats) -> bool:
+    return check(program, VariableValues.from_array(program, values)).ok
