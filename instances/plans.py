@@ -13,6 +13,7 @@ from apportion.instances.files import read_text, write_text
 
 PLANS: dict[str, tuple[str, str]] = {
     "mixed-integer-program": ("apportion.instances.program", "VariableValues"),
+    "constraint-model": ("apportion.instances.constraint_model", "WholeNumbers"),
     "cluster-placement": ("apportion.instances.cluster", "Placement"),
     "vehicle-routing": ("apportion.instances.routing", "Routes"),
     "unit-commitment": ("apportion.instances.commitment", "Commitment"),

@@ -75,6 +75,8 @@ class FaultList:
         self._some(name, array, ~bad & (numbers > upper), f"must be at most {upper:g}")
 
     def _some(self, name: str, array: NDArray[np.generic], bad: NDArray[np.bool_], message: str) -> None:
+        if not bad.any():
+            return
         where = np.argwhere(bad)
         for index in where[:_MOST_PER_FIELD]:
             position = ",".join(str(i) for i in index)

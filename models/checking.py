@@ -11,6 +11,7 @@ from apportion.models.verdict import Verdict
 
 CHECKS: dict[str, str] = {
     "mixed-integer-program": "apportion.models.program.check",
+    "constraint-model": "apportion.models.constraint_model.check",
     "cluster-placement": "apportion.models.cluster.check",
     "vehicle-routing": "apportion.models.routing.check",
     "unit-commitment": "apportion.models.commitment.check",

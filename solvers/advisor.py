@@ -13,10 +13,11 @@ from apportion.instances.core import Instance, Plan
 class Advice:
     """All that an advisor may suggest; empty parts mean no opinion.
 
-    ``fix`` and ``branch_first`` speak of the columns of the compiled program; ``leave_out`` of row blocks by name.
+    ``hint`` maps columns of the compiled program to values to begin with, perhaps only some of them; ``fix`` and ``branch_first`` speak of the columns of the compiled program; ``leave_out`` of row blocks by name.
     """
 
     start: Plan | None = None
+    hint: Mapping[int, float] = field(default_factory=dict)
     fix: Mapping[int, float] = field(default_factory=dict)
     branch_first: Sequence[int] = ()
     leave_out: Sequence[str] = ()

@@ -29,7 +29,7 @@ class Event:
     """One line of the stream: seconds since the start, what is proven now, and who found it.
 
     ``letter`` tells where an incumbent came from, as the solvers print it: ``H`` heuristic, ``S`` start,
-    ``L`` local search, ``T`` tree, ``R`` relaxation.
+    ``L`` local search, ``T`` tree, ``R`` relaxation. For a LOG it names the solver that says so, if any.
     """
 
     kind: EventKind
@@ -112,9 +112,12 @@ class Monitor:
         self._nodes = nodes
         self._emit(EventKind.NODE)
 
-    def log(self, message: str) -> None:
-        """Report something in words, such as a start that was rejected and why."""
-        self._emit(EventKind.LOG, "", message)
+    def log(self, message: str, source: str = "") -> None:
+        """Report something in words, such as a start that was rejected and why.
+
+        ``source`` names the solver whose own log this is; a screen may leave such lines out.
+        """
+        self._emit(EventKind.LOG, source, message)
 
     def start(self, message: str = "") -> None:
         """Open the stream."""

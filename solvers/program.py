@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
-from apportion.instances.core import Plan
 from apportion.instances.errors import BackendMissingError
 from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
 from apportion.models.checking import check
@@ -20,6 +20,7 @@ from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.status import Status
 
+_NEARLY_WHOLE = 1e-4
 _PREFERENCE = ("highs", "scip", "cp-sat")
 
 
@@ -74,16 +75,27 @@ def _choose(program: MixedIntegerProgram, options: SolveOptions) -> Backend:
 def _start(
     program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, advisor: Advisor | None
 ) -> Floats | None:
-    """The values to begin with. The caller has checked the start in the options; advice is checked here."""
-    plan: Plan | None = options.start
-    if plan is None and advisor is not None:
-        plan = advisor.advise(program).start
-        if plan is not None:
-            verdict = check(program, plan)
-            if not verdict.ok:
-                monitor.log(f"the advisor's start is rejected: {verdict.violations[0]}")
-                return None
-    return None if plan is None else cast("VariableValues", plan).to_array(program)
+    """The values to begin with, NaN where unknown. The caller has checked the start in the options."""
+    if options.start is not None:
+        return cast("VariableValues", options.start).to_array(program)
+    if advisor is None:
+        return None
+    advice = advisor.advise(program)
+    if advice.start is not None:
+        verdict = check(program, advice.start)
+        if verdict.ok:
+            return cast("VariableValues", advice.start).to_array(program)
+        monitor.log(f"the advisor's start is rejected: {verdict.violations[0]}")
+    return _hinted(program, advice.hint)
+
+
+def _hinted(program: MixedIntegerProgram, hint: Mapping[int, float]) -> Floats | None:
+    if not hint:
+        return None
+    values = np.full(program.num_columns, np.nan)
+    for column, value in hint.items():
+        values[column] = value
+    return values
 
 
 def _decide(
@@ -112,6 +124,8 @@ def _whole(program: MixedIntegerProgram, values: Floats, options: SolveOptions, 
         return values
     rounded = values.copy()
     rounded[program.integer] = np.round(values[program.integer])
+    if not np.abs(rounded - values).max(initial=0.0) <= _NEARLY_WHOLE:
+        return values  # not what rounding may hide: the check will name it
     if np.array_equal(rounded, values) or _holds(program, rounded):
         return rounded
     if not program.integer.all() and program.hessian is None and not (program.ordered_sets or program.indicators):

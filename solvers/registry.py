@@ -12,6 +12,9 @@ METHODS: dict[str, dict[str, str]] = {
     "mixed-integer-program": {
         "default": "apportion.solvers.program:solve_program",
     },
+    "constraint-model": {
+        "default": "apportion.solvers.constraint_model:solve_constraint_model",
+    },
     "cluster-placement": {
         "default": "apportion.solvers.cluster.method:place",
         "cp-sat": "apportion.solvers.cluster.method:place_cp_sat",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import resource
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +24,7 @@ from apportion.solvers.status import Bounds, Limit, Status
 
 _PACKAGES = ("apportion", "highspy", "ortools", "pyscipopt", "numpy", "numba")
 _OBJECTIVE_TOLERANCE = 1e-5
+_ABSOLUTE_TOLERANCE = 1e-6
 
 
 def solve_instance(
@@ -79,6 +82,12 @@ def solve_instance(
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
+    return dict(_installed_versions())
+
+
+@functools.cache
+def _installed_versions() -> Mapping[str, str]:
+    """Looked up once: reading the metadata of six packages costs more than solving a small instance."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -123,6 +132,9 @@ def _judge(
             bounds = Bounds.unknown(instance.sense)
         else:
             bounds = Bounds(verdict.objective, _honest_dual(instance.sense, verdict.objective, answer.bounds.dual))
+            if status is Status.OPTIMAL and not _proven(bounds, options.gap):
+                status, limit = Status.FEASIBLE, Limit.METHOD
+                message = f"the method claims an optimum, its own bound leaves a gap of {bounds.gap:.3%}"
     elif status.has_plan:
         status, limit, message = Status.ERROR, None, f"the method claims {answer.status} and has no plan"
     return Result(
@@ -157,6 +169,12 @@ def _distrust(sense: Sense, answer: Answer[Plan], verdict: Verdict) -> str:
     if claimed.contradict(sense, _OBJECTIVE_TOLERANCE):
         return f"the bound {answer.bounds.dual:g} lies beyond a checked plan of {verdict.objective:g}"
     return ""
+
+
+def _proven(bounds: Bounds, gap: float) -> bool:
+    """Whether the bounds meet within ``gap`` or within rounding."""
+    meet = abs(bounds.primal - bounds.dual) <= _ABSOLUTE_TOLERANCE
+    return meet or bounds.gap <= gap + _OBJECTIVE_TOLERANCE
 
 
 def _honest_dual(sense: Sense, objective: float, dual: float) -> float:

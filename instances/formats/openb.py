@@ -130,7 +130,7 @@ def _number(cell: str, place: str, faults: FaultList) -> int:
 
 
 def _check_share(line: int, row: dict[str, str], gpus: int, milli: int, faults: FaultList) -> None:
-    if gpus > 1 and 0 < milli < 1000:  # noqa: PLR2004
+    if gpus > 1 and 0 < milli < 1000:
         faults.add(f"line {line}, gpu_milli", "must be 1000 for a task on several GPUs", row["gpu_milli"])
-    if milli > 1000:  # noqa: PLR2004
+    if milli > 1000:
         faults.add(f"line {line}, gpu_milli", "must be at most 1000", row["gpu_milli"])

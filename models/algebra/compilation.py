@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from apportion.instances.program import Floats, Ints, MixedIntegerProgram, SparseColumns
+from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
 from apportion.models.algebra.blocks import Constraints
 from apportion.models.algebra.expressions import LinearExpression
 from apportion.models.algebra.quadratic import QuadraticExpression, as_quadratic
+
+_INT32 = 2**31
 
 
 def joined(arrays: Sequence[NDArray[np.float64] | NDArray[np.bool_]]) -> Floats:
@@ -27,20 +30,24 @@ def joined(arrays: Sequence[NDArray[np.float64] | NDArray[np.bool_]]) -> Floats:
 def constraint_matrix(blocks: Sequence[Constraints], num_columns: int) -> SparseColumns:
     """All rows of all blocks by columns; repeated entries are added, zeros dropped."""
     num_rows = blocks[-1].last if blocks else 0
-    counts = np.concatenate([block.counts for block in blocks]) if blocks else np.zeros(0, np.int64)
-    rows = np.repeat(np.arange(num_rows, dtype=np.int32), counts)
+    num_nonzeros = sum(len(block.columns) for block in blocks)
+    ends = np.zeros(num_rows + 1, np.int32 if num_nonzeros < _INT32 else np.int64)
+    for block in blocks:
+        ends[block.first + 1 : block.last + 1] = block.counts
+    np.cumsum(ends, out=ends)
     columns = np.concatenate([block.columns for block in blocks]) if blocks else np.zeros(0, np.int32)
     values = joined([block.coefficients for block in blocks])
-    return _by_columns(values, rows, columns, (num_rows, num_columns))
+    parts: Any = (values, columns, ends)
+    return _by_columns(sparse.csr_array(parts, shape=(num_rows, num_columns)))
 
 
-def _by_columns(values: Floats, rows: Ints, columns: Ints, shape: tuple[int, int]) -> SparseColumns:
-    matrix = sparse.coo_array((values, (rows, columns)), shape=shape).tocsc()
-    matrix.sum_duplicates()
-    if not np.all(matrix.data):
-        matrix.eliminate_zeros()
+def _by_columns(matrix: Any) -> SparseColumns:
+    by_column = matrix.tocsc()
+    by_column.sum_duplicates()
+    if not np.all(by_column.data):
+        by_column.eliminate_zeros()
     return SparseColumns(
-        matrix.indptr.astype(np.int32, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data
+        by_column.indptr.astype(np.int32, copy=False), by_column.indices.astype(np.int32, copy=False), by_column.data
     )
 
 
@@ -60,7 +67,7 @@ def hessian(objective: QuadraticExpression, num_columns: int) -> SparseColumns |
     row = np.maximum(objective.first, objective.second)
     column = np.minimum(objective.first, objective.second)
     values = objective.coefficients * np.where(row == column, 2.0, 1.0)
-    found = _by_columns(values, row, column, (num_columns, num_columns))
+    found = _by_columns(sparse.coo_array((values, (row, column)), shape=(num_columns, num_columns)))
     return found if found.num_nonzeros else None
 
 

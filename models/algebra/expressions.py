@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from apportion.models.algebra.relations import Relation
 
 _MOST_PARTS = 64
+_quietly = partial(np.errstate, invalid="ignore", over="ignore")
+"""What is not finite is reported by name when it reaches a constraint or the objective, not by a warning here."""
 
 
 class _Described(Protocol):
@@ -107,7 +110,9 @@ class LinearExpression:
         return self
 
     def _scaled(self, factor: Floats) -> LinearExpression:
-        return LinearExpression(self.model, [part.scaled(factor) for part in self.parts], factor * self.constant)
+        with _quietly():
+            parts, constant = [part.scaled(factor) for part in self.parts], factor * self.constant
+        return LinearExpression(self.model, parts, constant)
 
     def __add__(self, other: Any) -> LinearExpression:
         addend = self._operand(other)
@@ -118,7 +123,9 @@ class LinearExpression:
         parts = left.parts + right.parts
         if len(parts) > _MOST_PARTS:
             parts = (merged(parts, left.shape),)
-        return LinearExpression(model, parts, np.asarray(left.constant + right.constant))
+        with _quietly():
+            constant = np.asarray(left.constant + right.constant)
+        return LinearExpression(model, parts, constant)
 
     __radd__ = __add__
 
@@ -318,7 +325,7 @@ def concatenate(expressions: Sequence[LinearExpression | ArrayLike], axis: int =
     counts = np.concatenate([pool.counts for pool in pools], axis=axis)
     columns = np.concatenate([pool.columns for pool in pools])
     coefficients = np.concatenate([pool.coefficients for pool in pools])
-    terms = Terms(columns, coefficients, starts, counts, np.broadcast_to(1.0, counts.shape))
+    terms = Terms(columns, coefficients, starts, counts)
     return LinearExpression(model, (terms,) if len(columns) else (), constant)
 
 

@@ -187,13 +187,13 @@ class Model:
 
     def _rows(self, name: str, expression: LinearExpression, lower: Any, upper: Any, where: str) -> Constraints:
         self._require_own(expression, where)
-        require_numbers(~np.isfinite(expression.constant), expression.constant, f"{where}: right-hand side")
         terms = merged(expression.parts, expression.shape)
         if not np.all(np.isfinite(terms.coefficients)):
             worst = int(np.flatnonzero(~np.isfinite(terms.coefficients))[0])
             row = int(np.searchsorted(terms.starts.ravel(), worst, side="right")) - 1
             place = ",".join(str(int(i)) for i in np.unravel_index(row, expression.shape)) if expression.shape else ""
             raise ModelError(f"{where}[{place}]: a coefficient is {terms.coefficients[worst]}")
+        require_numbers(~np.isfinite(expression.constant), expression.constant, f"{where}: right-hand side")
         return Constraints(
             name,
             expression.shape,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.instances.errors import ModelError
 from apportion.instances.program import Floats, Ints
@@ -54,18 +55,40 @@ class QuadraticExpression:
     def __neg__(self) -> QuadraticExpression:
         return self * -1.0
 
+    def _rearranged(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> QuadraticExpression:
+        """Index or broadcast the elements, products and all."""
+        linear = self.linear._rearranged(change)
+        source = np.asarray(change(np.arange(self.linear.size).reshape(self.shape))).ravel()
+        order = np.argsort(self.elements, kind="stable")
+        counts = np.bincount(self.elements, minlength=self.linear.size)
+        taken = counts[source]
+        index = order[gather_runs(run_starts(counts)[source], taken)]
+        elements = np.repeat(np.arange(linear.size), taken)
+        return QuadraticExpression(linear, elements, self.first[index], self.second[index], self.coefficients[index])
+
+    def __getitem__(self, key: Any) -> QuadraticExpression:
+        return self._rearranged(lambda a: a[key])
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> QuadraticExpression:
+        """Repeat along new or unit axes."""
+        return self if shape == self.shape else self._rearranged(lambda a: np.broadcast_to(a, shape))
+
+    def _common_shape(self, other: tuple[int, ...]) -> tuple[int, ...]:
+        try:
+            return np.broadcast_shapes(self.shape, other)
+        except ValueError as error:
+            raise ModelError(f"{self.described()}: shapes {self.shape} and {other} do not align") from error
+
     def __add__(self, other: Any) -> QuadraticExpression:
         addend = as_quadratic(other, self)
-        if addend.shape != self.shape:
-            if addend.elements.size:
-                raise ModelError(f"{self.described()}: shapes {self.shape} and {addend.shape} do not align")
-            addend = as_quadratic(addend.linear.broadcast_to(self.shape), self)
+        shape = self._common_shape(addend.shape)
+        left, right = self.broadcast_to(shape), addend.broadcast_to(shape)
         return QuadraticExpression(
-            self.linear + addend.linear,
-            np.concatenate((self.elements, addend.elements)),
-            np.concatenate((self.first, addend.first)),
-            np.concatenate((self.second, addend.second)),
-            np.concatenate((self.coefficients, addend.coefficients)),
+            left.linear + right.linear,
+            np.concatenate((left.elements, right.elements)),
+            np.concatenate((left.first, right.first)),
+            np.concatenate((left.second, right.second)),
+            np.concatenate((left.coefficients, right.coefficients)),
         )
 
     __radd__ = __add__
@@ -80,11 +103,10 @@ class QuadraticExpression:
         if isinstance(other, LinearExpression | QuadraticExpression):
             raise ModelError(f"{self.described()}: products of three variables are not quadratic")
         factor = constant_expression(other, self).constant
-        linear: LinearExpression = self.linear * factor
-        if linear.shape != self.shape:
-            raise ModelError(f"{self.described()}: shapes {self.shape} and {factor.shape} do not align")
-        scale = np.broadcast_to(factor, self.shape).ravel()[self.elements]
-        return QuadraticExpression(linear, self.elements, self.first, self.second, self.coefficients * scale)
+        whole = self.broadcast_to(self._common_shape(factor.shape))
+        scale = np.broadcast_to(factor, whole.shape)
+        coefficients = whole.coefficients * scale.ravel()[whole.elements]
+        return QuadraticExpression(whole.linear._scaled(scale), whole.elements, whole.first, whole.second, coefficients)
 
     __rmul__ = __mul__
 

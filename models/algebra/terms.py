@@ -45,27 +45,27 @@ class Terms:
 
     Indexing, broadcasting and reshaping touch only the three arrays of that shape, never the pool.
     ``columns`` and ``coefficients`` (the pool) have shape (p,); ``starts``, ``counts`` and ``scale`` the
-    shape of the expression.
+    shape of the expression; ``scale`` None is 1 throughout.
     """
 
     columns: Ints
     coefficients: Floats
     starts: Positions
     counts: Positions
-    scale: Floats
+    scale: Floats | None = None
 
     @classmethod
     def of_columns(cls, columns: Ints) -> Terms:
         """One column with coefficient 1 for each element; ``columns`` gives the shape."""
         shape = columns.shape
         starts = np.arange(columns.size, dtype=np.int64).reshape(shape)
-        ones = np.broadcast_to(1.0, (columns.size,))
-        return cls(columns.ravel(), ones, starts, np.broadcast_to(np.int64(1), shape), np.broadcast_to(1.0, shape))
+        ones = np.ones(columns.size)
+        return cls(columns.ravel(), ones, starts, np.ones(shape, np.int64))
 
     @classmethod
     def of_runs(cls, columns: Ints, coefficients: Floats, counts: Positions) -> Terms:
         """Runs that lie one after another in C order of ``counts``, which gives the shape."""
-        return cls(columns, coefficients, run_starts(counts), counts, np.broadcast_to(1.0, counts.shape))
+        return cls(columns, coefficients, run_starts(counts), counts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,22 +74,24 @@ class Terms:
 
     def rearranged(self, change: Reshaping) -> Terms:
         """Apply an indexing, broadcasting or reshaping to the elements."""
-        starts, counts, scale = (np.asarray(change(a)) for a in (self.starts, self.counts, self.scale))
+        scale = None if self.scale is None else np.asarray(change(self.scale))
+        starts, counts = np.asarray(change(self.starts)), np.asarray(change(self.counts))
         return Terms(self.columns, self.coefficients, starts, counts, scale)
 
     def scaled(self, factor: Floats) -> Terms:
         """Multiply each element by ``factor``, an array of the same shape."""
-        return Terms(self.columns, self.coefficients, self.starts, self.counts, np.asarray(self.scale * factor))
+        scale = factor if self.scale is None else np.asarray(self.scale * factor)
+        return Terms(self.columns, self.coefficients, self.starts, self.counts, scale)
 
     def flat(self) -> tuple[Ints, Floats]:
         """All pairs in C order of the elements, scale applied, shape (counts.sum(),)."""
         index = gather_runs(self.starts, self.counts)
-        scale = self.scale.ravel()
         columns, coefficients = self.columns[index], self.coefficients[index]
-        if scale.size and not np.all(scale == 1.0):
-            coefficients = coefficients * (
-                scale if len(scale) == len(columns) else np.repeat(scale, self.counts.ravel())
-            )
+        if self.scale is not None:
+            scale = self.scale.ravel()
+            aligned = len(scale) == len(columns) and bool(np.all(self.counts == 1))
+            with np.errstate(invalid="ignore", over="ignore"):
+                coefficients = coefficients * (scale if aligned else np.repeat(scale, self.counts.ravel()))
         return columns, coefficients
 
     def summed(self, axes: Sequence[int]) -> Terms:
@@ -112,7 +114,7 @@ class Terms:
         first = np.arange(times, dtype=np.int64)[:, None] * len(matrix.data)
         edges = ends[first + matrix.indptr]
         starts, counts = edges[:, :-1].T, np.diff(edges, axis=1).T
-        return Terms(columns, coefficients, starts, counts, np.broadcast_to(1.0, starts.shape))
+        return Terms(columns, coefficients, starts, counts)
 
 
 def merged(parts: Sequence[Terms], shape: tuple[int, ...]) -> Terms:

@@ -232,12 +232,10 @@ class _Bounds:
 def _log(monitor: Monitor, text: str) -> None:
     for line in text.splitlines():
         if line.strip():
-            monitor.log(line)
+            monitor.log(line, "cp-sat")
 
 
-def _cp_answer(
-    response: Any, native: Any, options: SolveOptions, monitor: Monitor, heard: _Bounds | None
-) -> CpAnswer:
+def _cp_answer(response: Any, native: Any, options: SolveOptions, monitor: Monitor, heard: _Bounds | None) -> CpAnswer:
     status, limit = STATUS[native]
     bounds = Bounds.unknown(monitor.sense)
     if status.has_plan and heard is None:

@@ -54,6 +54,7 @@ LETTERS = dict.fromkeys("CFHIJRYZlpuz", "H") | {"B": "T", "T": "T", "P": "T", "L
 """The letter that HiGHS prints before an incumbent -> ours."""
 
 _SOURCE = re.compile(r"^ ([A-Za-z])\s+\d")
+_START_TAKEN = "MIP start solution is feasible"
 _INFINITE = 1e20
 _NEGLIGIBLE = 1e-9
 _DUAL_TOLERANCE = 1e-6
@@ -260,6 +261,7 @@ class _Listener:
         self._monitor = monitor
         self._mixed_integer = mixed_integer
         self._pending: float | None = None
+        self._unsourced = "H"
         solver.setCallback(self._called, None)
         kinds = [int(_Types.kCallbackLogging), *sorted(_INTERRUPTS)]
         if mixed_integer:
@@ -278,12 +280,12 @@ class _Listener:
             self._log(message, out)
             return
         if kind == int(_Types.kCallbackMipImprovingSolution):
-            self._flush("H")
+            self._flush()
             self._pending = out.objective_function_value
             return
         if self._mixed_integer:
             if kind == int(_Types.kCallbackMipLogging):
-                self._flush("H")
+                self._flush()
                 self._monitor.node(max(0, out.mip_node_count))
             if abs(out.mip_dual_bound) < _INFINITE:
                 self._monitor.bound(out.mip_dual_bound)
@@ -291,26 +293,28 @@ class _Listener:
     def _log(self, message: str, out: Any) -> None:
         if out.log_type in (highspy._core.HighsLogType.kError, highspy._core.HighsLogType.kWarning):
             self.complaints.append(message.strip())
+        if _START_TAKEN in message:
+            self._unsourced = "S"
         source = _SOURCE.match(message)
         if source:
             self._flush(LETTERS.get(source.group(1), "H"))
         if self._monitor.listener is not None:
             for line in message.splitlines():
                 if line.strip():
-                    self._monitor.log(line)
+                    self._monitor.log(line, "highs")
 
-    def _flush(self, letter: str) -> None:
-        """Report the incumbent that waits for the log line with its source."""
+    def _flush(self, letter: str = "") -> None:
+        """Report the incumbent that waits for the log line with its source; a start has no such line."""
         if self._pending is not None:
-            self._monitor.incumbent(self._pending, letter)
-            self._pending = None
+            self._monitor.incumbent(self._pending, letter or self._unsourced)
+            self._pending, self._unsourced = None, "H"
 
     def finish(self) -> None:
         """Cut the callbacks off, report what waits, and raise what a callback raised."""
         for kind in _Types.__members__.values():
             if int(_Types.kCallbackMin) <= int(kind) <= int(_Types.kCallbackMax):
                 self._solver.stopCallback(kind)
-        self.guard.run(lambda: self._flush("H"))
+        self.guard.run(lambda: self._flush())
         self.guard.raise_if_failed()
 
 

@@ -21,7 +21,9 @@ def lagrangian_bound(program: MixedIntegerProgram, row_duals: Floats, negligible
     """
     sign = program.sense.sign
     prices = sign * np.array(row_duals, np.float64)
-    prices[(np.abs(prices) <= negligible) & ~np.isfinite(np.where(prices > 0, program.row_lower, program.row_upper))] = 0
+    prices[
+        (np.abs(prices) <= negligible) & ~np.isfinite(np.where(prices > 0, program.row_lower, program.row_upper))
+    ] = 0
     matrix = program.matrix
     products = matrix.values * prices[matrix.rows]
     sums = np.concatenate(([0.0], np.cumsum(products)))

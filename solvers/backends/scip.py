@@ -90,9 +90,11 @@ class Scip:
         _pass_start(model, program, variables, start, monitor)
         model.setParam("limits/time", min(_INFINITE, monitor.remaining_s))
         guard = Guard()
-        model.includeEventhdlr(_Listener(guard, monitor), "apportion", "streams events and stops on request")
+        listener = _Listener(guard, monitor, "H" if start is None else "S")
+        model.includeEventhdlr(listener, "apportion", "streams events and stops on request")
         with Watch(monitor, model.interruptSolve, lambda: guard.failed):
             model.optimizeNogil()
+        guard.run(lambda: listener.report_incumbent(model, listener.first_letter))
         guard.raise_if_failed()
         return _answer(model, program, variables, options, monitor)
 
@@ -208,7 +210,9 @@ def _add_indicators(model: Any, program: MixedIntegerProgram, variables: list[An
         switch = variables[indicator.column]
         binary = model.addVar(vtype="B")
         model.addCons(switch - binary == 0.0)
-        row = Expr({terms[column]: value for column, value in zip(indicator.columns, indicator.coefficients, strict=True)})
+        row = Expr(
+            {terms[column]: value for column, value in zip(indicator.columns, indicator.coefficients, strict=True)}
+        )
         left, right = _sides(indicator.lower, indicator.upper)
         if right is not None:
             model.addConsIndicator(row <= right, binary, activeone=indicator.active)
@@ -234,7 +238,8 @@ def _pass_start(
 class _Listener(Eventhdlr):  # type: ignore[misc]
     """Turns SCIP's events into ours and asks it to stop."""
 
-    def __init__(self, guard: Guard, monitor: Monitor) -> None:
+    def __init__(self, guard: Guard, monitor: Monitor, first_letter: str) -> None:
+        self.first_letter = first_letter
         self._guard = guard
         self._monitor = monitor
         self._kinds = (
@@ -263,11 +268,18 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
         if self._guard.failed or self._monitor.should_stop:
             self.model.interruptSolve()
 
+    def report_incumbent(self, model: Any, letter: str) -> None:
+        """Report the best solution that SCIP holds; the monitor leaves out what is no better."""
+        if model.getNSols() > 0:
+            self._monitor.incumbent(model.getSolObjVal(model.getBestSol()), letter)
+
     def _heard(self, kind: int) -> None:
         model, monitor = self.model, self._monitor
         if kind == SCIP_EVENTTYPE.BESTSOLFOUND:
-            monitor.incumbent(model.getSolObjVal(model.getBestSol()), "T" if model.getNNodes() > 1 else "H")
-        elif kind == SCIP_EVENTTYPE.PRESOLVEROUND:
+            self.report_incumbent(model, "T" if model.getNNodes() > 1 else "H")
+        else:  # a start is stored before the first event that can be caught
+            self.report_incumbent(model, self.first_letter)
+        if kind == SCIP_EVENTTYPE.PRESOLVEROUND:
             monitor.log(f"presolve: {model.getNVars()} variables, {model.getNConss()} constraints")
         dual = model.getDualbound()
         if abs(dual) < _PRIMAL_UNKNOWN:

@@ -164,9 +164,7 @@ def pack(
         if best < 0:
             refused[kind] = True
             continue
-        put(
-            task, best, cpu, memory, gpus, milli, offset, cpu_free, memory_free, gpu_free, tasks_on, node_of, slots
-        )
+        put(task, best, cpu, memory, gpus, milli, offset, cpu_free, memory_free, gpu_free, tasks_on, node_of, slots)
         placed += 1
     return placed
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU
 from apportion.models.cluster.classes import Classes
+from apportion.models.cluster.patterns import Pattern
 from apportion.solvers.cluster.kernels import price_pattern
 from apportion.solvers.events import Monitor
 
@@ -38,17 +39,6 @@ class Stage(Enum):
     SERVED = "served GPUs"
     TASKS = "served tasks"
     NODES = "nodes used"
-
-
-@dataclass(frozen=True, eq=False)
-class Pattern:
-    """Tasks that share one node: how many of each type, and item by item from which GPU on (-1 for none)."""
-
-    node_class: int
-    types: Ints
-    counts: Ints
-    items: Ints
-    gpu_of_item: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +144,7 @@ class PatternProgram:
     """
 
     classes: Classes
+    threads: int = 1
     patterns: list[Pattern] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -164,9 +155,9 @@ class PatternProgram:
         self._value = classes.value / MILLI_PER_GPU
         self._servable = np.where(self._most.any(axis=1), classes.count, 0).astype(np.float64)
         self._known: set[tuple[int, bytes, bytes]] = set()
-        self._highs = highspy.Highs()
-        self._highs.setOptionValue("output_flag", False)
-        self._highs.setOptionValue("log_to_console", False)
+        self._highs = highspy._core._Highs()
+        for option, setting in (("output_flag", False), ("log_to_console", False), ("threads", self.threads)):
+            self._highs.setOptionValue(option, setting)
         types, kinds = classes.num_types, classes.num_classes
         self._rows = types + 3 * kinds + 2
         for upper in (np.zeros(types), *(3 * [classes.node_count.astype(np.float64)]), np.full(2, inf)):
@@ -192,7 +183,10 @@ class PatternProgram:
         kinds = classes.num_classes
         rows = [*pattern.types, base]
         values = [*(-pattern.counts.astype(np.float64)), 1.0]
-        for shift, size, capacity in ((kinds, classes.memory, classes.node_memory), (2 * kinds, classes.cpu, classes.node_cpu)):
+        for shift, size, capacity in (
+            (kinds, classes.memory, classes.node_memory),
+            (2 * kinds, classes.cpu, classes.node_cpu),
+        ):
             used = float(size[pattern.types] @ pattern.counts)
             if used > 0:
                 rows.append(base + shift)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.models.cluster.classes import Classes
+from apportion.models.cluster.patterns import Pattern
 from apportion.solvers.cluster.kernels import BEST_FIT, MATCHED_FIT
-from apportion.solvers.cluster.patterns import Pattern
 from apportion.solvers.cluster.state import State, decreasing
 
 Ints = NDArray[np.int64]

@@ -23,6 +23,13 @@ class Score:
     idle_nodes: int
 
 
+def score_of(instance: ClusterPlacement, plan: Placement) -> Score:
+    """What a valid plan is worth."""
+    position = {name: i for i, name in enumerate(instance.tasks.names)}
+    served = sum(int(instance.demand_milli[position[entry.task]]) for entry in plan.placed)
+    return Score(served, len(plan.placed), len(instance.nodes) - len(plan.by_node()))
+
+
 @dataclass(eq=False)
 class State:
     """Free room by node and where each task is; see :mod:`~apportion.solvers.cluster.kernels` for the arrays."""
@@ -146,21 +153,19 @@ class State:
         """How many nodes have a task."""
         return int((self.tasks_on > 0).sum())
 
+    def entry(self, task: int) -> PlacedTask:
+        """Where a placed task runs, in the problem's own words."""
+        instance = self.instance
+        return PlacedTask(
+            instance.tasks.names[task],
+            instance.nodes.names[self.node_of[task]],
+            tuple(int(gpu) for gpu in self.gpus_of(task)),
+            int(instance.tasks.gpu_milli[task]),
+        )
+
     def plan(self) -> Placement:
         """The placement in the problem's own words, in the order of the tasks."""
-        instance = self.instance
-        milli = instance.tasks.gpu_milli
-        return Placement(
-            tuple(
-                PlacedTask(
-                    instance.tasks.names[task],
-                    instance.nodes.names[self.node_of[task]],
-                    tuple(int(gpu) for gpu in self.gpus_of(task)),
-                    int(milli[task]),
-                )
-                for task in np.flatnonzero(self.node_of >= 0)
-            )
-        )
+        return Placement(tuple(self.entry(int(task)) for task in np.flatnonzero(self.node_of >= 0)))
 
 
 def decreasing(instance: ClusterPlacement) -> Ints:

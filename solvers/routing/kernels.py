@@ -380,7 +380,7 @@ def _empty_route(fleet: Ints, num_free: int, num_touched: int) -> int:
 
 @numba.njit(cache=True)
 def _recreate(
-    data: Data, state: State, count: int, num_touched: int, before: float, opening: float
+    data: Data, state: State, count: int, num_touched: int, before: float, seeds: int
 ) -> tuple[int, int, float]:
     """Insert the removed clients one by one; return how many find no place, routes kept, and distance before.
 
@@ -390,7 +390,6 @@ def _recreate(
     nodes, fleet, load, times, random = state.nodes, state.fleet, state.load, state.times, state.random
     timed, num_free = data.timed, state.counters[NUM_FREE]
     num_absent = 0
-    may_open = uniform(random) < opening
     for position in range(count):
         client = nodes[REMOVED, position]
         room = data.capacity - facts[DEMAND, client]
@@ -401,9 +400,9 @@ def _recreate(
             best, route, place = cheapest_anywhere(
                 distance, duration, facts, room, timed, nodes, fleet, load, times, client
             )
-        if (may_open or route == ABSENT) and room >= 0.0:
-            alone = insertion_delta(distance, duration, facts, times, timed, client, 0, 0, best)
-            if alone < best:
+        if (position < seeds or route == ABSENT) and room >= 0.0:
+            alone = insertion_delta(distance, duration, facts, times, timed, client, 0, 0, np.inf)
+            if alone < np.inf:
                 empty = _empty_route(fleet, num_free, num_touched)
                 if empty != ABSENT:
                     route, place = empty, 0
@@ -525,7 +524,8 @@ def improve(
             nodes[REMOVED, position] = nodes[MISSING, position]
         count, num_touched, before = _ruin(data, state, count)
         _sort(distance, facts, data.timed, nodes, keys, random, count)
-        num_absent, num_touched, before = _recreate(data, state, count, num_touched, before, opening)
+        seeds = 1 if uniform(random) < opening else 0
+        num_absent, num_touched, before = _recreate(data, state, count, num_touched, before, seeds)
         delta = -before
         for position in range(num_touched):
             delta += route_cost(distance, nodes, fleet, fleet[TOUCHED, position])
@@ -546,7 +546,7 @@ def improve(
 
 
 @numba.njit(cache=True)
-def construct(data: Data, state: State, order: Ints) -> None:
+def construct(data: Data, state: State, order: Ints, seeds: int) -> None:
     """Insert all absent clients of ``order`` greedily, each at its cheapest place or on a route of its own."""
     distance = data.distance
     nodes, fleet = state.nodes, state.fleet
@@ -555,7 +555,7 @@ def construct(data: Data, state: State, order: Ints) -> None:
         if nodes[ROUTE, order[position]] == ABSENT:
             nodes[REMOVED, count] = order[position]
             count += 1
-    num_absent, num_touched, _ = _recreate(data, state, count, 0, 0.0, 1.0)
+    num_absent, num_touched, _ = _recreate(data, state, count, 0, 0.0, seeds)
     _keep(nodes, fleet, state.counters, num_absent, num_touched)
     total = 0.0
     for route in range(fleet.shape[1] - 1):

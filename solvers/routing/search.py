@@ -110,7 +110,7 @@ class Search:
         """Iterations since the last improvement."""
         return int(self.state.counters[kernels.ITERATION] - self.state.counters[kernels.IMPROVED_AT])
 
-    def place(self, plan: Routes | None, order: Ints) -> None:
+    def place(self, plan: Routes | None, order: Ints, seeds: int = 0) -> None:
         """Begin with the routes of ``plan`` (one that passes the check) and insert who is left in ``order``."""
         data, state = self.data, self.state
         for route, clients in enumerate(clients for clients in plan.routes if clients) if plan else ():
@@ -121,7 +121,7 @@ class Search:
         free = np.flatnonzero(state.fleet[kernels.SIZE, :-1] == 0)[::-1]
         state.fleet[kernels.FREE, : len(free)] = free
         state.counters[kernels.NUM_FREE] = len(free)
-        kernels.construct(self.data, self.state, order)
+        kernels.construct(self.data, self.state, order, seeds)
 
     def run(self, iterations: int, temperature: float, cooling: float, opening: float = OPENING) -> float:
         """A chunk of iterations; return the temperature after it."""

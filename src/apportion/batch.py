@@ -36,6 +36,7 @@ from apportion.tasks import Task, run_task
 INTERRUPT_GRACE_S = 30.0
 """How long workers may take to stop and write their incumbents before they are killed."""
 
+NOT_BEGUN = "interrupted before it began"
 _POLL_S = 0.1
 _SAME_SIGNAL_S = 0.5
 _LOST_S = 3.0
@@ -299,7 +300,7 @@ class _Batch:
             self._lifeline.close()
             for future in [f for f in futures if not f.running() and f.cancel()]:
                 task = futures.pop(future)
-                self._finish(task, _row(task, NO_PLAN, "interrupted before it began"))
+                self._finish(task, _row(task, NO_PLAN, NOT_BEGUN))
         if self._stopping_since and time.monotonic() - self._stopping_since > INTERRUPT_GRACE_S:
             _kill(pool)
             for task in futures.values():
@@ -321,11 +322,11 @@ class _Batch:
         error = _error_of(future)
         if error is None:
             data = future.result()
-            return _row(task, NO_PLAN, "interrupted before it began") if data is None else Row.from_dict(data)
+            return _row(task, NO_PLAN, NOT_BEGUN) if data is None else Row.from_dict(data)
         if isinstance(error, TimeoutError):
             return _row(task, NO_PLAN, f"killed at the hard limit of {self._hard_limit_s:g} s")
         if isinstance(error, CancelledError):
-            return _row(task, NO_PLAN, "interrupted before it began")
+            return _row(task, NO_PLAN, NOT_BEGUN)
         if isinstance(error, ProcessExpired):
             return _row(task, INTERNAL, _death(error.exitcode))
         return _row(task, INTERNAL, f"internal error: {type(error).__name__}: {error}")

@@ -35,13 +35,21 @@ class SolveFlags:
     format: Annotated[str | None, Parameter(help="Format of the files; suffix and content tell otherwise.")] = None
     nodes: Annotated[Path | None, Parameter(help="The node list that belongs to openb pod lists.")] = None
     jobs: Annotated[int | None, Parameter(help="Instances at the same time; by default processors / threads.")] = None
-    resume: Annotated[bool, Parameter(help="Skip what the ledger in --out already has.", negative="")] = False
+    resume: Annotated[
+        bool, Parameter(help="Skip what the ledger in --out already has.", negative="", show_default=False)
+    ] = False
     events: Annotated[Path | None, Parameter(help="Write every event as a JSON line; '-' for standard output.")] = None
     shard: Annotated[str | None, Parameter(help="i/n: solve the i-th of n parts (1/n to n/n).")] = None
     hard_limit: Annotated[
         float | None,
         Parameter(help="Kill an instance after these seconds; in a batch twice the time limit and a minute."),
     ] = None
-    deterministic: Annotated[bool, Parameter(help="Repeat exactly: limits by work, not time.", negative="")] = False
+    deterministic: Annotated[
+        bool, Parameter(help="Repeat exactly: limits by work, not time.", negative="", show_default=False)
+    ] = False
     node_limit: Annotated[int | None, Parameter(help="Branch-and-bound nodes, or iterations.")] = None
-    quiet: Annotated[bool, Parameter(help="Show no log.", negative="")] = False
+    page: Annotated[bool, Parameter(help="Write the page with pictures, of a batch.", show_default=False)] = True
+    verbose: Annotated[
+        bool, Parameter(help="Show the solver's own log too, of one instance.", negative="", show_default=False)
+    ] = False
+    quiet: Annotated[bool, Parameter(help="Show no log.", negative="", show_default=False)] = False

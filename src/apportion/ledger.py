@@ -37,6 +37,11 @@ class Row:
     history: tuple[tuple[float, float | str, float | str], ...] = field(default=())
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """What makes it the same row: equal files under two names are two rows."""
+        return (self.key, self.name)
+
+    @property
     def is_final(self) -> bool:
         """Whether a resumed batch may skip this instance: nothing interrupted it, and trying again is in vain."""
         if self.exit_code in _RETRIED or (self.result is None and self.exit_code == NO_PLAN):
@@ -80,8 +85,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def rows(self) -> dict[str, Row]:
-        """The last row of each key, in the order of the file."""
+    def rows(self) -> dict[tuple[str, str], Row]:
+        """The last row of each identity, in the order of the file."""
         return _rows_of([self.path])
 
     def append(self, row: Row) -> None:
@@ -103,21 +108,21 @@ def _write_all(handle: int, content: bytes) -> None:
         content = content[os.write(handle, content) :]
 
 
-def rows_in(folder: Path) -> dict[str, Row]:
-    """The last row of each key over every ledger of a folder: shards write one each."""
+def rows_in(folder: Path) -> dict[tuple[str, str], Row]:
+    """The last row of each identity over every ledger of a folder: shards write one each."""
     return _rows_of(sorted(folder.glob("ledger*.jsonl")))
 
 
-def _rows_of(paths: Iterable[Path]) -> dict[str, Row]:
-    found: dict[str, Row] = {}
+def _rows_of(paths: Iterable[Path]) -> dict[tuple[str, str], Row]:
+    found: dict[tuple[str, str], Row] = {}
     for path in paths:
         if not path.exists():
             continue
         for line in path.read_bytes().split(b"\n"):
             row = _row_of(line)
             if row is not None:
-                found.pop(row.key, None)
-                found[row.key] = row
+                found.pop(row.identity, None)
+                found[row.identity] = row
     return found
 
 

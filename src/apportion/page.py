@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from math import isfinite
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from apportion.instances.core import Json
 from apportion.instances.files import write_text
@@ -45,7 +45,8 @@ a { color: var(--accent); } a:focus-visible { outline: 2px solid var(--accent); 
 section { border: 1px solid var(--line); border-radius: 12px; padding: 20px 24px; margin: 0 0 24px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 0 0 16px; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 18px 0 0; } .chart { overflow-x: auto; min-height: 40px; } .chart svg { max-width: 100%; height: auto; }
+figure { margin: 18px 0 0; } .chart { overflow-x: auto; min-height: 40px; }
+.chart svg { max-width: 100%; height: auto; }
 .chart.vega-embed { display: block; padding: 0; }
 footer { padding-bottom: 48px; font-size: 13px; }
 @media print { section { break-inside: avoid; } }
@@ -54,17 +55,16 @@ footer { padding-bottom: 48px; font-size: 13px; }
 _SCRIPT = """
 const themes = %(themes)s, dark = matchMedia('(prefers-color-scheme: dark)');
 const charts = [...document.querySelectorAll('.chart')];
-function draw(element) {
+async function draw(element) {
   const spec = JSON.parse(document.getElementById(element.dataset.spec).textContent);
-  vegaEmbed(element, spec, {renderer: 'svg', actions: false, config: dark.matches ? themes.dark : themes.light})
-    .catch(error => { element.textContent = 'This picture cannot be drawn: ' + error; });
+  try {
+    const config = dark.matches ? themes.dark : themes.light;
+    await vegaEmbed(element, spec, {renderer: 'svg', actions: false, config});
+  } catch (error) { element.textContent = 'This picture cannot be drawn: ' + error; }
 }
-const seen = new IntersectionObserver(entries => entries.forEach(entry => {
-  if (entry.isIntersecting) { seen.unobserve(entry.target); entry.target.drawn = true; draw(entry.target); }
-}), {rootMargin: '900px'});
-charts.forEach(element => seen.observe(element));
-dark.addEventListener('change', () => charts.filter(element => element.drawn).forEach(draw));
-addEventListener('beforeprint', () => charts.forEach(draw));
+async function drawAll() { for (const element of charts) await draw(element); }
+dark.addEventListener('change', drawAll);
+drawAll();
 """
 
 _PAGE = """<!doctype html>
@@ -136,11 +136,16 @@ def _assembled(title: str, lead: str, body: str, embedded: Sequence[str]) -> str
 
 def _scripts(embedded: Sequence[str]) -> str:
     """The drawing library, once, and what draws."""
-    import vl_convert
-
-    library = cast("str", vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    library = _javascript_bundle().replace("</script", "<\\/script")
     script = _SCRIPT % {"themes": json.dumps({"light": LIGHT, "dark": DARK})}
     return "\n".join([*embedded, f"<script>{library}</script>", f'<script type="module">{script}</script>'])
+
+
+def _javascript_bundle() -> str:
+    import vl_convert
+
+    bundle: Any = vl_convert.javascript_bundle  # its stub asks for an argument that has a default
+    return str(bundle())
 
 
 def _title(rows: Sequence[Row]) -> str:

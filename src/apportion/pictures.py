@@ -11,21 +11,21 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 
 from apportion.instances.core import Instance, Json, Plan
 from apportion.instances.errors import OptionError
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-WIDTH = 720
+WIDTH = 880
 
-_CELL = 7
+_CELL = 8
 _MOST_COLUMNS = 96
 _MOST_BARS = 30
 _MOST_UNITS = 8
 _MOST_LABELS = 45
 _MOST_POINTS = 2000
-_TALLEST, _SHORTEST = 760, 280
+_TALLEST, _SHORTEST = 640, 280
 
 LIGHT: Json = {
     "background": None,
@@ -36,6 +36,7 @@ LIGHT: Json = {
     "title": {"color": "#111827", "anchor": "start", "fontSize": 13},
     "text": {"color": "#374151"},
     "rule": {"color": "#111827"},
+    "style": {"demand": {"stroke": "#111827"}},
     "range": {
         "heatmap": ["#e8eef4", "#bcd7ea", "#7fb5d8", "#3f8fc4", "#17679f", "#0b3c66"],
         "category": [
@@ -61,6 +62,7 @@ DARK: Json = {
     "title": {"color": "#f3f4f6", "anchor": "start", "fontSize": 13},
     "text": {"color": "#d1d5db"},
     "rule": {"color": "#f3f4f6"},
+    "style": {"demand": {"stroke": "#f3f4f6"}},
     "range": {
         "heatmap": ["#232b36", "#1f4764", "#20699a", "#3c94cc", "#7fc0e8", "#d3ecfb"],
         "category": [
@@ -97,7 +99,7 @@ def progress(history: Sequence[tuple[float, float | str, float | str]], sense: s
         for what, value in (("objective", float(primal)), ("bound", float(dual)))
         if isfinite(value)
     ]
-    if len({row[0] for row in rows}) < 2:  # noqa: PLR2004
+    if len({row[0] for row in rows}) < 2:
         return None
     return {
         **_frame(f"Objective and bound over time, {sense}", _data(("time_s", "what", "value"), rows)),
@@ -118,9 +120,9 @@ def to_image(spec: Json, kind: str, scale: float = 2.0) -> bytes:
 
     themed = {**spec, "config": {**LIGHT, "background": "#ffffff"}}
     if kind == "svg":
-        return cast("str", vl_convert.vegalite_to_svg(themed)).encode()
+        return vl_convert.vegalite_to_svg(themed).encode()
     if kind == "png":
-        return cast("bytes", vl_convert.vegalite_to_png(themed, scale=scale))
+        return vl_convert.vegalite_to_png(themed, scale=scale)
     raise OptionError(f"pictures are html, png or svg, not {kind!r}")
 
 
@@ -145,7 +147,12 @@ def _placement(instance: Any, plan: Any) -> Json | None:
     used = int((load > 0).sum())
     total = int((load >= 0).sum())
     title = f"GPUs by node: {used:,} of {total:,} in use, {len(plan.placed):,} of {len(instance.tasks):,} tasks placed"
-    x: Json = {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, bands.columns], "nice": False}}
+    x: Json = {
+        "field": "x",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [0, bands.columns], "nice": False},
+    }
     y: Json = {"field": "y", "type": "quantitative", "axis": None}
     y["scale"] = {"domain": [0, bands.rows], "reverse": True, "nice": False}
     cells = {
@@ -217,10 +224,15 @@ def _routes(instance: Any, plan: Any) -> Json | None:
         for number, route in enumerate(plan.routes, 1)
         for order, stop in enumerate((0, *route, 0))
     ]
-    spans = [float(where[:, axis].max() - where[:, axis].min()) for axis in (0, 1)]
-    height = min(_TALLEST, max(_SHORTEST, round(WIDTH * spans[1] / spans[0]))) if spans[0] > 0 else _TALLEST
+    width, height = _fitted(*(float(where[:, axis].max() - where[:, axis].min()) for axis in (0, 1)))
     place: Json = {
-        axis: {"field": axis, "type": "quantitative", "title": None, "scale": {"zero": False, "nice": False}}
+        axis: {
+            "field": axis,
+            "type": "quantitative",
+            "title": None,
+            "scale": {"zero": False, "nice": False},
+            "axis": {"grid": False},
+        }
         for axis in ("x", "y")
     }
     colour = {"field": "route", "type": "nominal", "legend": None}
@@ -233,16 +245,25 @@ def _routes(instance: Any, plan: Any) -> Json | None:
     ]
     if instance.num_clients <= _MOST_POINTS:
         points = {"type": "circle", "size": 22, "opacity": 1}
-        layers.append({"transform": [clients], "mark": points, "encoding": {**place, "color": colour, "tooltip": hints}})
+        layers.append(
+            {"transform": [clients], "mark": points, "encoding": {**place, "color": colour, "tooltip": hints}}
+        )
     depot = [{"filter": "datum.stop == 0 && datum.order == 0 && datum.route == 1"}]
     square = {"type": "square", "size": 150, "filled": True, "opacity": 1, "color": "#d4213d"}
     layers.append({"transform": depot, "mark": square, "encoding": place})
     title = f"{len(plan.routes)} routes to {instance.num_clients:,} clients; the square is the depot"
     return {
         **_frame(title, _data(("route", "order", "x", "y", "stop"), rows)),
+        "width": width,
         "height": height,
         "layer": layers,
     }
+
+
+def _fitted(across: float, along: float) -> tuple[int, int]:
+    """Width and height in pixels with the same scale both ways, as large as fits."""
+    scale = min(WIDTH / max(across, 1e-9), _TALLEST / max(along, 1e-9))
+    return max(120, round(min(WIDTH, across * scale))), max(120, round(min(_TALLEST, along * scale)))
 
 
 def _loads(instance: Any, plan: Any) -> Json:
@@ -276,7 +297,7 @@ def _commitment(instance: Any, plan: Any) -> Json | None:
         for hour in hours
     ]
     demand = [(hour, float(instance.demand_mw[hour - 1])) for hour in hours]
-    axis = {"field": "hour", "type": "ordinal", "title": "hour", "axis": {"labelOverlap": True, "labelAngle": 0}}
+    axis = _hours(aligned.num_periods)
     stack = {
         "data": _data(("hour", "source", "order", "mw"), rows),
         "mark": {"type": "bar", "width": {"band": 1}},
@@ -290,19 +311,19 @@ def _commitment(instance: Any, plan: Any) -> Json | None:
     }
     line = {
         "data": _data(("hour", "demand_mw"), demand),
-        "mark": {"type": "trail", "tooltip": True},
-        "encoding": {
-            "x": axis,
-            "y": {"field": "demand_mw", "type": "quantitative"},
-            "size": {"value": 2.5},
-            "color": {"datum": "demand"},
-        },
+        "mark": {"type": "line", "style": "demand", "strokeWidth": 2.5},
+        "encoding": {"x": axis, "y": {"field": "demand_mw", "type": "quantitative"}},
     }
-    names = [name for name, _ in groups]
-    stack["encoding"]["color"]["scale"] = {"domain": [*names, "demand"]}  # type: ignore[index]
     title = f"Dispatch of {instance.num_units} units over {aligned.num_periods} hours; the line is the demand"
     dispatch = {"width": WIDTH, "height": 300, "layer": [stack, line]}
-    return {**_frame(title), "vconcat": [dispatch, _on_off(instance, aligned)]}
+    frame = {name: value for name, value in _frame(title).items() if name != "width"}
+    return {**frame, "vconcat": [dispatch, _on_off(instance, aligned)], "resolve": {"scale": {"color": "independent"}}}
+
+
+def _hours(num_periods: int) -> Json:
+    scale = {"domain": list(range(1, num_periods + 1)), "padding": 0}
+    axis = {"labelOverlap": True, "labelAngle": 0}
+    return {"field": "hour", "type": "ordinal", "title": "hour", "scale": scale, "axis": axis}
 
 
 def _power_groups(plan: Any) -> list[tuple[str, Any]]:
@@ -323,7 +344,8 @@ def _power_groups(plan: Any) -> list[tuple[str, Any]]:
 def _on_off(instance: Any, plan: Any) -> Json:
     largest = [unit.power_max_mw for unit in instance.thermal]
     hours_on = plan.committed.sum(axis=1)
-    order = sorted(range(len(largest)), key=lambda unit: (-int(hours_on[unit]), -largest[unit]))
+    used = [unit for unit in range(len(largest)) if hours_on[unit]]
+    order = sorted(used, key=lambda unit: (-int(hours_on[unit]), -largest[unit]))
     rows = [
         (plan.unit_names[unit], hour + 1, round(100 * float(plan.power_mw[unit, hour]) / max(largest[unit], 1e-9)))
         for unit in order
@@ -333,19 +355,13 @@ def _on_off(instance: Any, plan: Any) -> Json:
     step = max(3, min(14, 520 // max(1, len(order))))
     labels = len(order) <= _MOST_LABELS
     return {
-        "title": "Units that are on, by their output",
+        "title": f"Units that are on, {len(order)} of {len(largest)}, by their output",
         "width": WIDTH,
-        "height": step * len(order),
+        "height": max(20, step * len(order)),
         "data": _data(("unit", "hour", "percent"), rows),
         "mark": {"type": "rect"},
         "encoding": {
-            "x": {
-                "field": "hour",
-                "type": "ordinal",
-                "title": "hour",
-                "scale": {"domain": list(range(1, plan.num_periods + 1))},
-                "axis": {"labelOverlap": True, "labelAngle": 0},
-            },
+            "x": _hours(plan.num_periods),
             "y": {
                 "field": "unit",
                 "type": "nominal",
@@ -415,4 +431,3 @@ _NUMBERS = frozenset(
 
 def _tooltip(*fields: str) -> list[Json]:
     return [{"field": name, "type": "quantitative" if name in _NUMBERS else "nominal"} for name in fields]
-

@@ -54,7 +54,7 @@ def seconds(value: float) -> str:
     """
     if not isfinite(value):
         return "none"
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"  # noqa: PLR2004
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
 def event_line(event: Event) -> str:
@@ -115,7 +115,9 @@ def timing_text(timings: Timings) -> str:
     >>> timing_text(Timings(read_s=0.5, solve_s=1.0, cpu_s=1.25))
     '1.50 s: read 0.50 s, build 0.00 s, solve 1.00 s, check 0.00 s; CPU 1.25 s'
     """
-    parts = ", ".join(f"{name} {seconds(getattr(timings, f'{name}_s'))}" for name in ("read", "build", "solve", "check"))
+    parts = ", ".join(
+        f"{name} {seconds(getattr(timings, f'{name}_s'))}" for name in ("read", "build", "solve", "check")
+    )
     return f"{seconds(timings.total_s)}: {parts}; CPU {seconds(timings.cpu_s)}"
 
 

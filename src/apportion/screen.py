@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINE_PAUSE_S = 1.0
 INCUMBENT_PAUSE_S = 0.05
 
-NOTE = "  note: {message}"
+NOTE = "  {source}: {message}"
 ROW_LINE = "[{done}/{total}] {name}: {text}"
 
 
@@ -65,9 +65,7 @@ def row_text(row: Row) -> str:
 
 def report_text(row: Row, places: list[Path]) -> str:
     """The closing block of one instance."""
-    if row.result is None:
-        return block([("instance", row.name), ("failed", row.reason)])
-    return block([*report_rows(row.result), *[("written", str(place)) for place in places]])
+    return block([*report_rows(row.result or {}), *[("written", str(place)) for place in places]])
 
 
 class _Base:
@@ -96,11 +94,15 @@ class Quiet(_Base):
 
 
 class TableScreen(_Base):
-    """The log of one solve: a table that grows with incumbents and bounds, and notes between its lines."""
+    """The log of one solve: a table that grows with incumbents and bounds, and notes between its lines.
 
-    def __init__(self, stream: IO[str]) -> None:
+    With ``verbose`` the solver's own log is shown too.
+    """
+
+    def __init__(self, stream: IO[str], *, verbose: bool = False) -> None:
         super().__init__()
         self._stream = stream
+        self._verbose = verbose
         self._last_s = -LINE_PAUSE_S
         self._shown = ""
 
@@ -110,7 +112,8 @@ class TableScreen(_Base):
             if event.kind is EventKind.START:
                 self._stream.write(TABLE_HEADING + "\n")
             elif event.kind is EventKind.LOG:
-                self._stream.write(NOTE.format(message=event.message) + "\n")
+                if self._verbose or not event.letter:
+                    self._stream.write(NOTE.format(source=event.letter or "note", message=event.message) + "\n")
             elif event.kind is EventKind.END:
                 self._line(event, always=True)
             else:
@@ -140,7 +143,7 @@ class LinesScreen(_Base):
 
     def event(self, task: Task, event: Event) -> None:
         """Show notes only."""
-        if event.kind is EventKind.LOG:
+        if event.kind is EventKind.LOG and not event.letter:
             self._write(f"{task.name}: {event.message}")
 
     def row(self, task: Task, row: Row) -> None:
@@ -192,7 +195,7 @@ class LiveScreen(_Base):
                 limit = task.options.time_limit_s
                 total = limit if isfinite(limit) else None
                 bar = self._bars[task.index] = self._progress.add_task(task.name, total=total, text="reading")
-            if event.kind is EventKind.LOG:
+            if event.kind is EventKind.LOG and not event.letter:
                 self._progress.console.print(f"{task.name}: {event.message}", markup=False, highlight=False)
             bounds = event.bounds
             text = f"{number(bounds.primal)}, gap {percent(bounds.gap)}" if isfinite(bounds.primal) else "searching"

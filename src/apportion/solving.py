@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import IO
 
-from apportion.batch import Interruption, run_alone, run_batch
+from apportion.batch import NOT_BEGUN, Interruption, run_alone, run_batch
 from apportion.flags import SolveFlags
 from apportion.instances.errors import OptionError
 from apportion.instances.files import write_text
@@ -42,12 +43,12 @@ def solve_files(files: Sequence[str], flags: SolveFlags) -> int:
     """Solve ``files`` and return the exit code."""
     tasks, destination = tasks_of(files, flags)
     whole = list(tasks)
-    kept: dict[str, Row] = {}
+    kept: dict[int, Row] = {}
     if flags.resume:
         if destination.folder is None:
             raise OptionError("--resume needs the folder of the batch\nMaybe --out results")
         kept = _kept(tasks, destination.folder)
-        tasks = [task for task in tasks if task.key not in kept]
+        tasks = [task for task in tasks if task.index not in kept]
     log = _log(flags)
     log.write(opening(whole, flags, len(whole) - len(tasks)))
     with ExitStack() as stack:
@@ -57,8 +58,13 @@ def solve_files(files: Sequence[str], flags: SolveFlags) -> int:
             listener = many(screen.event, _events_file(flags.events, stack))
         interruption = stack.enter_context(Interruption())
         keep = _keeper(destination.folder, flags.shard)
-        solved = _solve(tasks, flags, interruption, listener, lambda task, row: (keep(row), screen.row(task, row)))
-    rows = [solved.get(task.index) or kept[task.key] for task in whole]
+
+        def ended(task: Task, row: Row) -> None:
+            keep(row)
+            screen.row(task, row)
+
+        solved = _solve(tasks, flags, interruption, listener, ended)
+    rows = [solved.get(task.index) or kept[task.index] for task in whole]
     _close(rows, destination, flags, log)
     return interruption.exit_code or max((row.exit_code for row in rows), default=0)
 
@@ -146,15 +152,14 @@ def _shard(tasks: list[Task], shard: str | None) -> list[Task]:
     return [task for task in tasks if task.index % int(parts) == int(part) - 1]
 
 
-def _kept(tasks: Sequence[Task], folder: Path) -> dict[str, Row]:
+def _kept(tasks: Sequence[Task], folder: Path) -> dict[int, Row]:
     """What the ledger has of these tasks, as far as it is final and its files are still there."""
     known = rows_in(folder)
     return {
-        task.key: replace(row, name=task.name)
+        task.index: row
         for task in tasks
-        if (row := known.get(task.key)) is not None
+        if (row := known.get((task.key, task.name))) is not None
         and row.is_final
-        and row.name == task.name
         and all((folder / name).exists() for name in row.files)
     }
 
@@ -167,7 +172,12 @@ def _keeper(folder: Path | None, shard: str | None) -> Callable[[Row], None]:
     if folder is None:
         return lambda _row: None
     ledger = Ledger(folder / f"ledger{_suffix_of(shard)}.jsonl")
-    return lambda row: ledger.append(row) if row.is_final or row.result is not None else None
+
+    def keep(row: Row) -> None:
+        if row.reason != NOT_BEGUN:
+            ledger.append(row)
+
+    return keep
 
 
 def _solve(
@@ -175,7 +185,7 @@ def _solve(
     flags: SolveFlags,
     interruption: Interruption,
     on_event: Callable[[Task, Event], None],
-    on_row: Callable[[Task, Row], object],
+    on_row: Callable[[Task, Row], None],
 ) -> dict[int, Row]:
     if not tasks:
         return {}
@@ -190,7 +200,7 @@ def _solve(
         hard_limit_s=hard_limit_of(flags),
         interruption=interruption,
         on_event=on_event,
-        on_row=lambda task, row: (on_row(task, row), None)[1],
+        on_row=on_row,
     )
     return {task.index: row for task, row in zip(tasks, rows, strict=True)}
 
@@ -239,19 +249,19 @@ def _changed(flags: SolveFlags) -> str:
         value = getattr(flags, each.name)
         if value != each.default:
             name = f"--{each.name.replace('_', '-')}"
-            changed.append(name if value is True else f"{name} {value}")
+            changed.append(name if value is True else f"--no-{each.name}" if value is False else f"{name} {value}")
     return " ".join(changed)
 
 
 def _log(flags: SolveFlags) -> IO[str]:
-    return open(os.devnull, "w") if flags.quiet else sys.stderr  # noqa: PTH123, SIM115 (lives as long as the process)
+    return io.StringIO() if flags.quiet else sys.stderr
 
 
 def _screen(tasks: Sequence[Task], flags: SolveFlags, log: IO[str]) -> Screen:
     if flags.quiet:
         return Quiet()
     if len(tasks) <= 1:
-        return TableScreen(log)
+        return TableScreen(log, verbose=flags.verbose)
     if log.isatty():
         from rich.console import Console
 
@@ -281,7 +291,7 @@ def _events_file(path: Path, stack: ExitStack) -> Callable[[Task, Event], None]:
 def _close(rows: Sequence[Row], destination: Destination, flags: SolveFlags, log: IO[str]) -> None:
     """The report of one instance, or the summary of several, and the files of a folder."""
     folder = destination.folder
-    if len(rows) == 1:
+    if len(rows) == 1 and rows[0].result is not None:
         places = [Path(name) if folder is None else folder / name for name in rows[0].files if name != "-"]
         log.write("\n" + report_text(rows[0], places))
         if destination == Destination() and rows[0].exit_code == 0:
@@ -300,9 +310,7 @@ def _close(rows: Sequence[Row], destination: Destination, flags: SolveFlags, log
         Console().print(summary_table(rows))
     else:
         sys.stdout.write(summary_text(rows))
-    if len(rows) > 1 and flags.shard is None:
+    if len(rows) > 1 and flags.shard is None and flags.page:
         from apportion.page import write_page
 
         log.write(f"written to {folder}, with {write_page(folder, rows)}\n")
-
-

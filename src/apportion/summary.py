@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apportion.instances.core import Json
-from apportion.ledger import Row
+from apportion.ledger import BAD_FILE, INTERNAL, MISSING_BACKEND, NO_PLAN, USAGE, Row
 from apportion.report import columns_text, number, percent, status_text
 
 SUMMARY: dict[str, bool] = {
@@ -27,6 +27,15 @@ SUMMARY: dict[str, bool] = {
 
 HEADINGS = tuple(SUMMARY)
 
+FAILURES = {
+    NO_PLAN: "no plan",
+    USAGE: "refused",
+    BAD_FILE: "bad file",
+    MISSING_BACKEND: "backend missing",
+    INTERNAL: "internal error",
+}
+"""What the status says where there is no result."""
+
 _MOST_FIGURES = 2
 _STAGES = ("read_s", "build_s", "solve_s", "check_s")
 
@@ -35,8 +44,7 @@ def cells_of(row: Row) -> tuple[str, ...]:
     """A row of the table for people."""
     result = row.result
     if result is None:
-        reason = row.reason.splitlines()[0] if row.reason else "failed"
-        return (row.name, "-", reason, "-", "-", "-", "-", "-", "-")
+        return (row.name, "-", FAILURES.get(row.exit_code, "failed"), "-", "-", "-", "-", "-", "-")
     return (
         row.name,
         result["problem"],
@@ -80,7 +88,10 @@ def summary_table(rows: Sequence[Row]) -> Any:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         tone = "green" if row.exit_code == 0 else "yellow" if row.exit_code in (1, 3) else "red"
-        cells = [Text(cell, style=tone if name == "status" else "") for name, cell in zip(HEADINGS, cells_of(row), strict=True)]
+        cells = [
+            Text(cell, style=tone if name == "status" else "")
+            for name, cell in zip(HEADINGS, cells_of(row), strict=True)
+        ]
         table.add_row(*cells)
     return table
 

@@ -7,17 +7,20 @@ import gzip
 import hashlib
 import json
 import os
+import re
+import sys
 import tempfile
 import threading
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apportion.instances.core import Instance
+from apportion.instances.core import Instance, Plan
 from apportion.instances.errors import (
     ApportionError,
     BackendMissingError,
@@ -102,7 +105,7 @@ def expand(files: Sequence[str], format_name: str | None = None, leave_out: Path
 
 def _expanded(given: str, format_name: str | None, leave_out: Path | None) -> list[Path]:
     path = Path(given)
-    if given == STDIN or path.is_file():
+    if str(path) == STDIN or path.is_file():
         return [path]
     if path.is_dir():
         inside = [p for p in _walk(path, leave_out) if _is_instance(p, format_name)]
@@ -167,9 +170,9 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     ['a-x', 'b-x', 'y']
     """
     names = [stem(path) for path in paths]
-    for longer in (lambda p: f"{p.parent.name}-{stem(p)}", lambda p: f"{p.parent.name}-{p.name}"):
-        repeated = {name for name in names if names.count(name) > 1}
-        names = [longer(p) if name in repeated else name for p, name in zip(paths, names, strict=True)]
+    for longer in (_stem_in_folder, _name_in_folder):
+        counts = Counter(names)
+        names = [longer(p) if counts[name] > 1 else name for p, name in zip(paths, names, strict=True)]
     taken: set[str] = set()
     for position, name in enumerate(names):
         unique, number = name, 2
@@ -178,6 +181,14 @@ def names_of(paths: Sequence[Path]) -> list[str]:
         taken.add(unique)
         names[position] = unique
     return names
+
+
+def _stem_in_folder(path: Path) -> str:
+    return f"{path.parent.name}-{stem(path)}"
+
+
+def _name_in_folder(path: Path) -> str:
+    return f"{path.parent.name}-{path.name}"
 
 
 def key_of(path: Path, options: SolveOptions, settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
@@ -228,17 +239,26 @@ def _run(task: Task, history: History, cancelled: threading.Event) -> Row:
     began = time.perf_counter()
     instance = read(task.path, task.format, **task.companions)
     read_s = time.perf_counter() - began
+    _require_writable(task, instance)
     options = task.options
     if task.start is not None:
         options = options.with_(start=read_plan(task.start, instance))
-    result = solve_instance(
-        instance, options, method=task.method, listener=history, cancelled=cancelled, read_s=read_s
-    )
+    result = solve_instance(instance, options, method=task.method, listener=history, cancelled=cancelled, read_s=read_s)
     data = result_to_dict(result, with_plan=False)
     files, picture = _write(task, instance, result, history)
     code = exit_code_of(data)
     reason = data["message"] if code >= MISSING_BACKEND else ""
     return Row(task.name, str(task.path), task.key, code, reason, data, files, picture, tuple(history.points))
+
+
+def _require_writable(task: Task, instance: Instance) -> None:
+    """Before any work: whether the plan can be written where the caller wants it."""
+    path = task.plan_path
+    if path is None or str(path) == "-" or path.name.removesuffix(".gz").endswith(".json"):
+        return
+    suffix = SOLUTION_FORMATS.get(instance.problem, ("",))[0]
+    if Path(path.name.removesuffix(".gz")).suffix != suffix:
+        raise OptionError(f"{instance.problem} has no solution file like {path.name!r}\nMaybe a .json file")
 
 
 def _write(task: Task, instance: Instance, result: Result[Any], history: History) -> tuple[tuple[str, ...], str]:
@@ -251,6 +271,7 @@ def _write(task: Task, instance: Instance, result: Result[Any], history: History
         return (), ""
     if task.plan_path is not None:
         write_plan(result.plan, task.plan_path, instance)
+        sys.stdout.flush()
     if task.out is None:
         return (() if task.plan_path is None else (str(task.plan_path),)), ""
     names = [f"{task.name}{PLAN_SUFFIX}"]
@@ -258,14 +279,14 @@ def _write(task: Task, instance: Instance, result: Result[Any], history: History
         names.append(f"{task.name}{SOLUTION_FORMATS[instance.problem][0]}")
     for name in names:
         write_plan(result.plan, task.out / name, instance)
-    return tuple(names), _draw(task, task.out, instance, result, history)
+    return tuple(names), _draw(task, task.out, instance, result.plan, history)
 
 
-def _draw(task: Task, out: Path, instance: Instance, result: Result[Any], history: History) -> str:
+def _draw(task: Task, out: Path, instance: Instance, plan: Plan, history: History) -> str:
     from apportion.pictures import picture
 
     try:
-        spec = picture(instance, result.plan)
+        spec = picture(instance, plan)
     except Exception as error:  # noqa: BLE001 (a picture that cannot be drawn must not cost a checked plan)
         where = keep_traceback(out)
         history.log(f"no picture: {type(error).__name__}: {error}; the traceback is in {where}")
@@ -314,4 +335,7 @@ def keep_traceback(folder: Path | None = None) -> Path:
     return Path(path)
 
 
-Runner = Callable[[Task, Listener | None, threading.Event], Row]
+def is_plan_envelope(path: Path) -> bool:
+    """Whether a JSON file is a plan as :func:`~apportion.instances.plans.write_plan` writes it."""
+    head = _head(path)
+    return re.match(r'\s*\{\s*"problem"\s*:\s*"[^"]*",\s*"instance"\s*:\s*"', head) is not None and '"plan"' in head

@@ -24,7 +24,7 @@ MIN, MAX = Sense.MINIMISE, Sense.MAXIMISE
 
 def columns_of(rows: Sequence[Sequence[float]] | Floats, num_columns: int) -> SparseColumns:
     """A dense matrix by columns, without its zeros."""
-    matrix = np.array(rows, np.float64).reshape(-1, num_columns)
+    matrix = np.array(rows, np.float64).reshape(-1, num_columns) if num_columns else np.zeros((0, 0))
     starts, entries, values = [0], [], []
     for column in range(num_columns):
         where = np.flatnonzero(matrix[:, column])
@@ -99,9 +99,9 @@ _OPEN = (Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED)
 _INFEASIBLE = (Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED)
 
 CASES: tuple[Case, ...] = (
-    Case("lp minimise", lambda: program([3, 4], *_DIET), objective=14.6),
+    Case("lp minimise", lambda: program([3, 4], *_DIET), objective=9.6),
     Case("lp maximise", lambda: program([3, 4], *_CAKES, sense=MAX), objective=9.6),
-    Case("lp offset", lambda: program([3, 4], *_DIET, offset=-5.0), objective=9.6),
+    Case("lp offset", lambda: program([3, 4], *_DIET, offset=-5.0), objective=4.6),
     Case("lp maximise offset", lambda: program([3, 4], *_CAKES, sense=MAX, offset=100.0), objective=109.6),
     Case("lp equality", lambda: program([1, 2], [[1, 1]], [3], [3]), objective=3.0),
     Case("lp ranged", lambda: program([1, 1], [[1, -1], [1, 1]], [1, 2], [2, 8], sense=MAX), objective=8.0),
@@ -112,16 +112,16 @@ CASES: tuple[Case, ...] = (
     Case("lp infeasible", lambda: program([1], [[1], [1]], [5, -inf], [inf, 4]), _INFEASIBLE),
     Case("lp unbounded", lambda: program([-1, -1], [[1, -1]], [0], [inf], upper=inf), _OPEN),
     Case("lp unbounded maximise", lambda: program([1, 1], [[1, -1]], [0], [inf], upper=inf, sense=MAX), _OPEN),
-    Case("mip minimise", lambda: program([3, 4], *_DIET, integer=True), objective=15.0),
+    Case("mip minimise", lambda: program([3, 4], *_DIET, integer=True), objective=10.0),
     Case("mip maximise", lambda: program([3, 4], *_CAKES, sense=MAX, integer=True), objective=8.0),
     Case("mip offset", lambda: program([3, 4], *_CAKES, sense=MAX, integer=True, offset=0.5), objective=8.5),
-    Case("mip negative", lambda: program([1, 1], [[2, 3]], [-12.5], [inf], lower=-5.0, integer=True), objective=-6.0),
+    Case("mip negative", lambda: program([1, 1], [[2, 3]], [-12.5], [inf], lower=-5.0, integer=True), objective=-5.0),
     Case("mip fractional bounds", lambda: program([1], lower=0.4, upper=1.9, integer=True, sense=MAX), objective=1.0),
     Case("mip fractions", lambda: program([0.25, 0.1], [[0.5, 0.2]], [1.3], [inf], integer=True), objective=0.65),
     Case(
         "mip no denominator",
         lambda: program([np.pi, np.e], [[np.sqrt(2), np.sqrt(3)]], [7.3], [inf], integer=True),
-        objective=4 * np.e + np.pi,
+        objective=5 * np.e,
     ),
     Case("mip mixed", lambda: program([1, 1], [[2, 1]], [3.5], [inf], integer=[True, False]), objective=2.0),
     Case("mip infeasible", lambda: program([1, 1], [[2, 4]], [3], [3], integer=True), _INFEASIBLE),
@@ -162,16 +162,12 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "sos2",
-        lambda: program(
-            [3, 1, 4], upper=1.0, sense=MAX, ordered_sets=(SpecialOrderedSet(2, (0, 1, 2), (1, 2, 3)),)
-        ),
+        lambda: program([3, 1, 4], upper=1.0, sense=MAX, ordered_sets=(SpecialOrderedSet(2, (0, 1, 2), (1, 2, 3)),)),
         objective=5.0,
     ),
     Case(
         "sos2 by weights",
-        lambda: program(
-            [3, 1, 4], upper=1.0, sense=MAX, ordered_sets=(SpecialOrderedSet(2, (0, 1, 2), (1, 3, 2)),)
-        ),
+        lambda: program([3, 1, 4], upper=1.0, sense=MAX, ordered_sets=(SpecialOrderedSet(2, (0, 1, 2), (1, 3, 2)),)),
         objective=7.0,
     ),
     Case(

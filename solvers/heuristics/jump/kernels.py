@@ -94,6 +94,25 @@ def _cost_of(problem: Problem, jumps: Jumps, column: int, value: float, pull: fl
 
 
 @numba.njit(cache=True, nogil=True)
+def sort_pairs(keys: Floats, partners: Floats, count: int) -> None:
+    """Sort the first ``count`` keys in place and move their partners along (Shell's sort)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for k in range(gap, count):
+            key, partner = keys[k], partners[k]
+            at = k
+            while at >= gap and keys[at - gap] > key:
+                keys[at] = keys[at - gap]
+                partners[at] = partners[at - gap]
+                at -= gap
+            keys[at] = key
+            partners[at] = partner
+        gap //= 3
+
+
+@numba.njit(cache=True, nogil=True)
 def best_value(problem: Problem, jumps: Jumps, column: int, pull: float) -> float:
     """The other value of least weighted violation: a breakpoint of a convex piecewise linear function, or a bound."""
     lower, upper = problem.lower[column], problem.upper[column]
@@ -115,12 +134,12 @@ def best_value(problem: Problem, jumps: Jumps, column: int, pull: float) -> floa
             if (side == 0) == (a > 0.0):
                 slope -= jumps.weight[i] * abs(a)  # left of this breakpoint the row is violated
             count += 1
-    order = np.argsort(jumps.breaks[:count])
+    sort_pairs(jumps.breaks, jumps.slopes, count)
     best = np.nan
     for k in range(count):
-        slope += jumps.slopes[order[k]]
+        slope += jumps.slopes[k]
         if slope >= 0.0:
-            best = jumps.breaks[order[k]]
+            best = jumps.breaks[k]
             break
     if np.isnan(best):
         best = upper if slope < 0.0 else now

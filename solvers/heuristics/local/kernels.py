@@ -3,7 +3,7 @@
 A *tight move* sets one column to the value that just meets a row. Moves are scored by the weights of the rows that they
 mend and break; where no move helps, the weights of the broken rows grow. At a feasible point *lift moves* push columns
 in the cheaper direction as far as the rows allow, then *breakthrough moves* ask for a better objective at the price of
-broken rows. A *pair* is a tight move followed by the best one that mends what it broke, such as a swap in an assignment.
+broken rows. A *chain* is a move followed by those that mend what it broke, such as a swap in an assignment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _STILL = 1e-9
 _ROWS_SAMPLED = 12
 _MOVES_SAMPLED = 100
 _MOVES_PER_ROW = 40
-_PAIR_MOVES = 24
+_CHAIN_MOVES = 24
+_CHAINS = 12
 _TENURE = 3
 _TENURE_SPREAD = 10
 _REFRESH = 20000
@@ -322,31 +323,54 @@ def _lift(problem: Problem, search: Search) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _step(problem: Problem, search: Search, column: int, value: float) -> None:
-    """Move and forbid the way back for a while."""
+def _forbid(search: Search, column: int, before: float) -> None:
+    """Forbid ``column`` the way back to ``before`` for a while."""
     until = search.counters[STEPS] + _TENURE + draw(search.counters, _TENURE_SPREAD)
-    if value > search.values[column]:
+    if search.values[column] > before:
         search.down_from[column] = until
     else:
         search.up_from[column] = until
-    move(problem, search, column, value)
 
 
 @numba.njit(cache=True, nogil=True)
-def _mend(problem: Problem, search: Search, column: int, best: Floats) -> None:
-    """After a move of ``column``: the best tight move of the violated rows that it touches, leaving it alone."""
-    length = problem.col_starts[column + 1] - problem.col_starts[column]
-    offset = draw(search.counters, length)
-    for k in range(min(length, _ROWS_SAMPLED)):
-        i = problem.col_rows[problem.col_starts[column] + (offset + k) % length]
+def _step(problem: Problem, search: Search, column: int, value: float) -> None:
+    """Move and forbid the way back for a while."""
+    before = search.values[column]
+    move(problem, search, column, value)
+    _forbid(search, column, before)
+
+
+@numba.njit(cache=True, nogil=True)
+def _in_chain(chain: Floats, depth: int, column: int) -> bool:
+    for k in range(depth):
+        if chain[k, 0] == column:
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _mend(problem: Problem, search: Search, chain: Floats, depth: int, everywhere: bool, best: Floats) -> None:
+    """The best tight move of the rows that the chain broke, leaving its own columns alone.
+
+    ``everywhere`` looks at all violated rows: those of a chain that began at a feasible point. Otherwise only at those
+    that the last column of the chain touches.
+    """
+    last = int(chain[depth - 1, 0])
+    first = problem.col_starts[last]
+    count = search.counters[BROKEN] if everywhere else problem.col_starts[last + 1] - first
+    if count == 0:
+        return
+    offset = draw(search.counters, count)
+    for k in range(min(count, _ROWS_SAMPLED)):
+        i = search.broken[(offset + k) % count] if everywhere else problem.col_rows[first + (offset + k) % count]
         if search.position[i] < 0:
             continue
-        first, count = problem.row_starts[i], problem.row_starts[i + 1] - problem.row_starts[i]
-        begin = draw(search.counters, count)
-        for q in range(min(count, _PAIR_MOVES)):
-            at = first + (begin + q) % count
+        begin, length = problem.row_starts[i], problem.row_starts[i + 1] - problem.row_starts[i]
+        shift = draw(search.counters, length)
+        for q in range(min(length, _CHAIN_MOVES)):
+            at = begin + (shift + q) % length
             j = problem.row_columns[at]
-            if j == column:
+            if _in_chain(chain, depth, j):
                 continue
             value = tight_value(problem, search, i, at)
             if abs(value - search.values[j]) > _STILL:
@@ -354,26 +378,54 @@ def _mend(problem: Problem, search: Search, column: int, best: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def try_pair(problem: Problem, search: Search, column: int, value: float, gain: float, best: Floats) -> bool:
-    """Move ``column`` (score ``gain``) and mend what it breaks if both together score above 0; else take it back."""
-    before = search.values[column]
-    if problem.col_starts[column + 1] == problem.col_starts[column]:
-        return False
+def try_chain(
+    problem: Problem, search: Search, column: int, value: float, gain: float, chain: Floats, best: Floats
+) -> bool:
+    """Move ``column`` (score ``gain``), then mend what broke, move by move; keep it all when the scores exceed 0.
+
+    ``chain`` (longest, 2) is work space for columns and old values.
+    """
+    everywhere = search.counters[BROKEN] == 0
+    longest = len(chain) if everywhere else min(2, len(chain))
     objective = search.scalars[OBJECTIVE]
+    chain[0, 0], chain[0, 1] = column, search.values[column]
     move(problem, search, column, value)
-    _forget(best)
-    _mend(problem, search, column, best)
-    if best[0] >= 0.0 and gain + best[2] > 0.0:
-        partner, partner_value = int(best[0]), best[1]
-        until = search.counters[STEPS] + _TENURE + draw(search.counters, _TENURE_SPREAD)
-        if value > before:
-            search.down_from[column] = until
-        else:
-            search.up_from[column] = until
-        _step(problem, search, partner, partner_value)
-        return True
-    move(problem, search, column, before)
+    depth = 1
+    while depth < longest:
+        _forget(best)
+        _mend(problem, search, chain, depth, everywhere, best)
+        if best[0] < 0.0:
+            break
+        j = int(best[0])
+        chain[depth, 0], chain[depth, 1] = j, search.values[j]
+        gain += best[2]
+        move(problem, search, j, best[1])
+        depth += 1
+        if gain > 0.0:
+            for k in range(depth):
+                _forbid(search, int(chain[k, 0]), chain[k, 1])
+            return True
+        if everywhere and search.counters[BROKEN] == 0:
+            break
+    for k in range(depth - 1, -1, -1):
+        move(problem, search, int(chain[k, 0]), chain[k, 1])
     search.scalars[OBJECTIVE] = objective
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _try_chains(problem: Problem, search: Search, chain: Floats, best: Floats) -> bool:
+    """At a feasible point: chains from a sample of columns that lower the objective."""
+    count = len(search.priced)
+    if count == 0:
+        return False
+    for _ in range(_CHAINS):
+        j = search.priced[draw(search.counters, count)]
+        value = cheaper_value(problem, search, j)
+        if abs(value - search.values[j]) <= _STILL:
+            continue
+        if try_chain(problem, search, j, value, score(problem, search, j, value), chain, best):
+            return True
     return False
 
 
@@ -416,14 +468,14 @@ def _escape(problem: Problem, search: Search, best: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def search_chunk(problem: Problem, search: Search, best: Floats, step: float, share: float, effort: int) -> int:
+def search_chunk(problem: Problem, search: Search, work: Floats, step: float, share: float, effort: int) -> int:
     """Search until ``effort`` more nonzeros were touched; return how many incumbents were found in this chunk.
 
-    ``step`` and ``share`` set the least improvement asked for, absolute and relative. ``best`` (4,) is work space.
+    ``step`` and ``share`` set the least improvement asked for, absolute and relative. ``work`` is work space: two rows of four, and one for each move of the longest chain.
     """
     limit = search.counters[EFFORT] + effort
     found = search.counters[FOUND]
-    pair = np.empty(4)
+    best, mend, chain = work[0], work[1], work[2:, :2]
     refresh_at = search.counters[STEPS] + _REFRESH
     while search.counters[EFFORT] < limit:
         search.counters[STEPS] += 1
@@ -445,7 +497,9 @@ def search_chunk(problem: Problem, search: Search, best: Floats, step: float, sh
         if best[0] >= 0.0 and best[2] > 0.0:
             _step(problem, search, int(best[0]), best[1])
             continue
-        if best[0] >= 0.0 and try_pair(problem, search, int(best[0]), best[1], best[2], pair):
+        if best[0] >= 0.0 and try_chain(problem, search, int(best[0]), best[1], best[2], chain, mend):
+            continue
+        if search.counters[BROKEN] == 0 and _try_chains(problem, search, chain, mend):
             continue
         _reweigh(problem, search)
         _escape(problem, search, best)

@@ -23,6 +23,7 @@ def domain_of(problem: Problem) -> Domain:
         most=np.empty(rows),
         least_open=np.empty(rows, np.int64),
         most_open=np.empty(rows, np.int64),
+        widest=np.empty(rows),
         queue=np.zeros(max(1, rows), np.int64),
         queued=np.zeros(rows, np.bool_),
         trail_column=np.empty(trail, np.int64),

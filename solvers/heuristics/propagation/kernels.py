@@ -31,7 +31,8 @@ class Domain(NamedTuple):
     """The box that propagation tightens, and its bookkeeping.
 
     ``lower``, ``upper`` (n,); ``least``, ``most`` (m,) are the finite parts of the activity bounds and ``least_open``,
-    ``most_open`` (m,) count the infinite terms. ``queue`` (m,) is a ring of rows, ``queued`` (m,) says which wait.
+    ``most_open`` (m,) count the infinite terms; ``widest`` (m,) is the largest range of a term of the row at the start, so
+    a row with more room than that bounds nothing. ``queue`` (m,) is a ring of rows, ``queued`` (m,) says which wait.
     ``trail_column``, ``trail_lower``, ``trail_upper`` hold the old bounds of each change. ``marks`` holds the head and
     size of the ring, the length of the trail and the effort spent (nonzeros touched).
     """
@@ -42,6 +43,7 @@ class Domain(NamedTuple):
     most: Floats
     least_open: Ints
     most_open: Ints
+    widest: Floats
     queue: Ints
     queued: Booleans
     trail_column: Ints
@@ -59,9 +61,31 @@ def start(problem: Problem, domain: Domain) -> None:
     domain.marks[:] = 0
     for i in range(len(problem.row_lower)):
         refresh(problem, domain, i)
+        domain.widest[i] = _widest(problem, i)
         domain.queue[i] = i
         domain.queued[i] = True
     domain.marks[SIZE] = len(problem.row_lower)
+
+
+@numba.njit(cache=True, nogil=True)
+def _widest(problem: Problem, row: int) -> float:
+    widest = 0.0
+    for p in range(problem.row_starts[row], problem.row_starts[row + 1]):
+        j = problem.row_columns[p]
+        if problem.lower[j] < problem.upper[j]:
+            widest = max(widest, abs(problem.row_values[p]) * (problem.upper[j] - problem.lower[j]))
+    return widest
+
+
+@numba.njit(cache=True, nogil=True)
+def _idle(problem: Problem, domain: Domain, row: int) -> bool:
+    """Whether both sides of ``row`` leave more room than its widest term can use."""
+    if domain.least_open[row] > 0 or domain.most_open[row] > 0:
+        return False
+    room = domain.widest[row] * (1.0 + TOLERANCE) + TOLERANCE
+    above = problem.row_upper[row] - domain.least[row]
+    below = domain.most[row] - problem.row_lower[row]
+    return above >= room and below >= room
 
 
 @numba.njit(cache=True, nogil=True)
@@ -214,6 +238,9 @@ def _worth(integer: bool, low: float, high: float, new_low: float, new_high: flo
 @numba.njit(cache=True, nogil=True)
 def _scan(problem: Problem, domain: Domain, row: int) -> int:
     """Check one row against the box and tighten its columns."""
+    domain.marks[EFFORT] += 1
+    if _idle(problem, domain, row):
+        return CONSISTENT
     refresh(problem, domain, row)
     scale = max(1.0, abs(domain.least[row]), abs(domain.most[row]))
     if domain.least_open[row] == 0 and domain.least[row] > problem.row_upper[row] + TOLERANCE * scale:

@@ -1,0 +1,215 @@
+"""Unit commitment: the relaxation proves a bound, fixing what it is sure of finds a plan, the full program closes the gap."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apportion.instances.commitment import Commitment, UnitCommitment
+from apportion.instances.core import Sense
+from apportion.instances.program import Floats, MixedIntegerProgram
+from apportion.models.commitment.arrays import Formulation, decode, formulate
+from apportion.solvers.advisor import Advice, Advisor
+from apportion.solvers.backends import backend_named
+from apportion.solvers.backends.base import BackendAnswer
+from apportion.solvers.events import Event, EventKind, Monitor
+from apportion.solvers.options import SolveOptions
+from apportion.solvers.result import Answer
+from apportion.solvers.solve import limit_reached
+from apportion.solvers.status import Bounds, Limit, Status
+
+GUARDS_H = (1, 4, 8)
+"""Hours to both sides on which the relaxation must agree before a state is fixed; the next when one is infeasible."""
+
+SUBPROBLEM_NODES = 500
+SUBPROBLEM_SHARE = 0.25
+SUBPROBLEM_MOST_S = 60.0
+_WHOLE = 1e-6
+
+
+def commit(
+    instance: UnitCommitment, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
+) -> Answer[Commitment]:
+    """Solve ``instance``.
+
+    1. The linear relaxation gives the first bound.
+    2. Every unit-hour that the relaxation puts at 0 or 1 together with its neighbour hours is fixed there; the small
+       program that is left gives the first plan.
+    3. While the gap is open, the full program goes on from that plan.
+
+    Of an advisor it uses ``start`` and, in the second step, ``fix``; neither can make a bound wrong.
+    """
+    began = time.perf_counter()
+    formulation = formulate(instance)
+    search = _Search(formulation, formulation.model.compile(), options, monitor)
+    build_s = time.perf_counter() - began
+    advice = advisor.advise(instance) if advisor is not None else Advice()
+    for plan in (options.start, advice.start):
+        if isinstance(plan, Commitment):
+            search.adopt(plan)
+    relaxation = search.relax()
+    if relaxation.status is not Status.OPTIMAL or relaxation.values is None:
+        return search.answer(build_s, relaxation)
+    search.dive(relaxation.values, advice)
+    last = search.finish() if search.gap_is_open and not monitor.should_stop else relaxation
+    return search.answer(build_s, last)
+
+
+@dataclass
+class _SubMonitor(Monitor):
+    """The clock of a restricted program: its plans count for the whole, its bounds do not."""
+
+    parent: Monitor | None = None
+    gap: float = 0.0
+
+    @property
+    def should_stop(self) -> bool:
+        """Also when the caller stops, or a plan is found that is good enough for the whole."""
+        if self.parent is None:
+            return super().should_stop
+        return super().should_stop or self.parent.should_stop or self.parent.bounds.gap <= self.gap
+
+
+@dataclass
+class _Search:
+    """One solve: the program and the best values so far."""
+
+    formulation: Formulation
+    program: MixedIntegerProgram
+    options: SolveOptions
+    monitor: Monitor
+    values: Floats | None = None
+    objective: float = inf
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def gap_is_open(self) -> bool:
+        """Whether more has to be proven or found."""
+        return self.monitor.bounds.gap > self.options.gap
+
+    def _run(
+        self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, start: Floats | None = None
+    ) -> BackendAnswer:
+        answer = backend_named(self.options.backend or "highs").run(program, options, monitor, start)
+        for name, count in answer.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+        return answer
+
+    def _keep(self, values: Floats, objective: float, letter: str) -> None:
+        if objective < self.objective:
+            self.values, self.objective = values, objective
+        self.monitor.incumbent(objective, letter)
+
+    def relax(self) -> BackendAnswer:
+        """Solve the linear relaxation; its value is a bound."""
+        relaxed = self.program.relaxed()
+        quiet = Monitor(Sense.MINIMISE, None, self.monitor.remaining_s, self.monitor.cancelled)
+        answer = self._run(relaxed, self.options, quiet)
+        self.monitor.bound(answer.bounds.dual, "relaxation")
+        return answer
+
+    def dispatch(self, committed: NDArray[np.bool_]) -> BackendAnswer:
+        """Solve for everything but the states, which are given: a linear program, exact to its tolerance."""
+        fleet = self.formulation.fleet
+        before = np.concatenate([fleet.initially_on[:, None], committed[:, :-1]], axis=1)
+        states = {"commit": committed, "start": committed & ~before, "stop": ~committed & before}
+        fixed = self.formulation.model.pack({name: state.astype(np.float64) for name, state in states.items()})
+        given = np.isfinite(fixed)
+        lower, upper = np.where(given, fixed, self.program.lower), np.where(given, fixed, self.program.upper)
+        # the states must respect what the instance forbids: a plan that does not is infeasible here
+        if np.any(lower < self.program.lower) or np.any(upper > self.program.upper):
+            return BackendAnswer(Status.INFEASIBLE, Bounds.unknown(Sense.MINIMISE))
+        program = replace(self.program.relaxed(), lower=lower, upper=upper)
+        return self._run(program, self.options, Monitor(Sense.MINIMISE))
+
+    def adopt(self, plan: Commitment) -> None:
+        """Take over a plan's states, with the best dispatch for them."""
+        committed = plan.aligned_to(self.formulation.instance).committed
+        answer = self.dispatch(committed)
+        if answer.values is None:
+            self.monitor.log("the start is left out: its states allow no dispatch")
+            return
+        self._keep(answer.values, answer.bounds.primal, "S")
+
+    def dive(self, relaxed: Floats, advice: Advice) -> None:
+        """Fix what the relaxation and its neighbour hours agree on, or an advisor knows, and solve the rest."""
+        attempts = [(guard, advice) for guard in GUARDS_H[:1] if advice.fix]
+        attempts += [(guard, Advice()) for guard in GUARDS_H]
+        for guard, trusted in attempts:
+            if self.monitor.should_stop:
+                return
+            lower, upper = self._agreed_bounds(relaxed, guard)
+            for column, value in trusted.fix.items():
+                if self.program.integer[column] and self.program.lower[column] <= value <= self.program.upper[column]:
+                    lower[column] = upper[column] = round(value)
+            restricted = replace(self.program, lower=lower, upper=upper)
+            answer = self._run(restricted, self._subproblem_options(), self._sub_monitor(), self._start(restricted))
+            if answer.values is not None:
+                self._keep(answer.values, answer.bounds.primal, "R")
+                return
+
+    def _agreed_bounds(self, relaxed: Floats, guard: int) -> tuple[Floats, Floats]:
+        """Bounds in which a state is fixed that is the same whole number ``guard`` hours to both sides."""
+        commit = self.formulation.model.split(relaxed)["commit"]
+        columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
+        hours = np.arange(commit.shape[1])
+        near = [commit[:, np.clip(hours + shift, 0, hours[-1])] for shift in range(-guard, guard + 1)]
+        off = np.max(near, axis=0) < _WHOLE
+        on = np.min(near, axis=0) > 1.0 - _WHOLE
+        lower, upper = np.array(self.program.lower), np.array(self.program.upper)
+        lower[columns[on].astype(np.int64)] = 1.0
+        upper[columns[off].astype(np.int64)] = 0.0
+        return lower, np.maximum(lower, upper)
+
+    def _subproblem_options(self) -> SolveOptions:
+        nodes = min(SUBPROBLEM_NODES, self.options.node_limit or SUBPROBLEM_NODES)
+        return self.options.with_(gap=self.options.gap / 2.0, node_limit=nodes)
+
+    def _sub_monitor(self) -> _SubMonitor:
+        limit = inf if self.options.deterministic else SUBPROBLEM_MOST_S
+        remaining = self.monitor.remaining_s
+        limit = min(limit, SUBPROBLEM_SHARE * remaining) if isfinite(remaining) else limit
+
+        def forward(event: Event) -> None:
+            if event.kind is EventKind.INCUMBENT:
+                self.monitor.incumbent(event.bounds.primal, event.letter, "with agreed states fixed")
+
+        return _SubMonitor(Sense.MINIMISE, forward, limit, parent=self.monitor, gap=self.options.gap)
+
+    def _start(self, program: MixedIntegerProgram) -> Floats | None:
+        """The best values, where a program allows them."""
+        if self.values is None:
+            return None
+        inside = np.all((self.values >= program.lower - _WHOLE) & (self.values <= program.upper + _WHOLE))
+        return self.values if inside else None
+
+    def finish(self) -> BackendAnswer:
+        """Solve the full program from the best values on."""
+        answer = self._run(self.program, self.options, self.monitor, self.values)
+        if answer.values is not None:
+            self._keep(answer.values, answer.bounds.primal, "T")
+        self.monitor.bound(answer.bounds.dual, "full program")
+        return answer
+
+    def answer(self, build_s: float, last: BackendAnswer) -> Answer[Commitment]:
+        """Decode the best values and say what is proven; ``last`` tells why the search ended."""
+        dual, sense = self.monitor.bounds.dual, Sense.MINIMISE
+        if self.values is None:
+            if last.status.has_plan:
+                limit = last.limit or limit_reached(self.monitor)
+                return Answer(Status.NO_SOLUTION, Bounds(inf, dual), None, limit, build_s, self.counts)
+            return Answer(last.status, Bounds(inf, dual), None, last.limit, build_s, self.counts, last.native_status)
+        exact = self.dispatch(self.formulation.model.split(self.values)["commit"] > 0.5)
+        values = self.values if exact.values is None else exact.values
+        objective = self.objective if exact.values is None else exact.bounds.primal
+        bounds = Bounds(objective, dual)
+        if bounds.gap <= self.options.gap or bounds.contradict(sense, 0.0):
+            status, reason = Status.OPTIMAL, None
+        else:
+            status, reason = Status.FEASIBLE, last.limit or limit_reached(self.monitor)
+        plan = decode(self.formulation, values)
+        return Answer(status, bounds, plan, reason, build_s, self.counts, last.native_status)

@@ -1,0 +1,256 @@
+"""The heuristics one after the other, in units of work that a caller may stop between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import inf
+
+import numpy as np
+
+from apportion.instances.program import Floats
+from apportion.solvers.heuristics.arrays import FEASIBILITY_TOLERANCE, Ints, Problem
+from apportion.solvers.heuristics.dive.driver import Dive, Guide, dive, guide
+from apportion.solvers.heuristics.jump.driver import FeasibilityJump
+from apportion.solvers.heuristics.local.driver import LocalSearch
+from apportion.solvers.heuristics.propagation.driver import tightened
+from apportion.solvers.heuristics.relaxation import Relaxation, Relaxed
+
+Found = Callable[[Floats, float, str], None]
+
+_CHUNK = 400_000
+_PROPAGATION = 20_000_000
+_DIVE = 10_000_000
+_BACKTRACKS = 60
+_JUMP_CHUNKS = 25
+_FIRST_CHUNKS = 4
+_CHUNKS_BETWEEN = 6
+_ITERATIONS = 20_000
+_NEAR_ONE = 0.9
+_SHARES = (0.25, 0.5, 0.1)
+_MOST_ROUNDS = 40
+
+
+class Portfolio:
+    """Propagation, dives, Feasibility Jump, local search and, with a relaxation, guided dives and exact completion.
+
+    Parameters
+    ----------
+    problem
+        The program.
+    seed
+        Same seed and efforts, same incumbents.
+    found
+        Called with each better feasible point, its cost as minimised without the offset, and a letter.
+    threads
+        The thread count of HiGHS in this process.
+    """
+
+    def __init__(self, problem: Problem, seed: int = 0, found: Found | None = None, threads: int = 1) -> None:
+        self._original = problem
+        self._seed = seed
+        self._found = found
+        self._threads = threads
+        self._random = np.random.default_rng(seed)
+        self._box: Problem | None = None
+        self._search: LocalSearch | None = None
+        self._relaxation: Relaxation | None = None
+        self._spent = 0
+        self._waiting: Floats | None = None
+        self.best: Floats | None = None
+        self.objective = inf
+
+    @property
+    def effort(self) -> int:
+        """Nonzeros touched so far, and what stands for them in linear programs."""
+        return self._spent + (0 if self._search is None else self._search.effort)
+
+    def offer(self, values: Floats) -> None:
+        """Take a feasible point from elsewhere; the work goes on from there if it is better."""
+        self._waiting = values
+
+    def work(self) -> Iterator[None]:
+        """Do one unit after the other, for ever; it ends only when a row can never be met or nothing is left to do."""
+        self._box = tightened(self._original, _PROPAGATION)
+        yield
+        if self._box is None:
+            return
+        yield from self._first(self._box)
+        if not self._box.integer.any():
+            return
+        yield from self._polish(self._box)
+
+    def _first(self, box: Problem) -> Iterator[None]:
+        """A feasible point by any means: dives, then jumps, then local search from where they ended."""
+        ended = []
+        for kind in (Guide.COST, Guide.LOCKS):
+            order, preferred = guide(box, kind, self._random)
+            outcome = self._dive(box, order, preferred)
+            yield
+            if outcome.infeasible:
+                continue
+            ended.append(outcome.values)
+            if self._complete(outcome, "H"):
+                break
+        search = LocalSearch(box, ended[0] if ended else None, self._seed + 1)
+        self._search = search
+        if self.best is not None:
+            search.accept(self.best)
+        else:
+            yield from self._jump(box)
+        if self.best is None:
+            for values in ended:
+                search.restart(values)
+                for _ in range(_FIRST_CHUNKS):
+                    self._local()
+                    yield
+                    if self.best is not None:
+                        break
+
+    def _jump(self, box: Problem) -> Iterator[None]:
+        jumper = FeasibilityJump(box, None, self._seed)
+        for _ in range(_JUMP_CHUNKS):
+            before = jumper.effort
+            met = jumper.run(_CHUNK)
+            self._spent += jumper.effort - before
+            yield
+            if met:
+                break
+        if self._search is not None:
+            self._search.restart(jumper.values)
+        self._take(jumper.values, "H")
+
+    def _polish(self, box: Problem) -> Iterator[None]:
+        for _ in range(_FIRST_CHUNKS):
+            self._local()
+            yield
+        self._relaxation = Relaxation(box, self._seed, self._threads)
+        root = self._relax(box, _ITERATIONS)
+        yield
+        continuous = not bool(box.integer.all())
+        if root is not None:
+            for share in _SHARES:
+                yield from self._relaxed_dive(box, root, share)
+                self._local()
+                yield
+        while True:
+            for _ in range(_CHUNKS_BETWEEN):
+                if self._local() and continuous and self.best is not None:
+                    self._exact(self.best)
+                yield
+            if continuous and self.best is not None:
+                yield from self._flips(box)
+
+    def _relax(self, box: Problem, iterations: int) -> Relaxed | None:
+        if self._relaxation is None:
+            return None
+        relaxed = self._relaxation.solve(box.lower, box.upper, iterations)
+        self._spent += (iterations if relaxed is None else relaxed.iterations + 1) * (box.num_rows + 1)
+        return relaxed
+
+    def _relaxed_dive(self, box: Problem, root: Relaxed, share: float) -> Iterator[None]:
+        """Fix the columns that the relaxation has near one, propagate, relax again, until all are fixed."""
+        relaxed: Relaxed | None = root
+        inside = box
+        for _ in range(_MOST_ROUNDS):
+            if relaxed is None or relaxed.objective >= self.objective:
+                return
+            order, preferred = _by_relaxation(inside, relaxed)
+            if not len(order):
+                self._take(relaxed.values, "R")
+                return
+            outcome = self._dive(inside, order[: _how_many(inside, relaxed, order, share)], preferred)
+            yield
+            if outcome.infeasible or not outcome.complete:
+                return
+            inside = inside.with_bounds(outcome.lower, np.maximum(outcome.lower, outcome.upper))
+            relaxed = self._relax(inside, _ITERATIONS // 4)
+            yield
+
+    def _flips(self, box: Problem) -> Iterator[None]:
+        """Move one integer column of the incumbent in its cheaper direction and let a linear program do the rest."""
+        if self._relaxation is None or self.best is None:
+            return
+        towards = np.where(box.cost > 0.0, box.lower, box.upper)
+        for j in self._random.permutation(np.flatnonzero(box.integer & (box.cost != 0.0))):
+            if self._waiting is not None:
+                return
+            values = self.best.copy()
+            if values[j] == towards[j]:
+                continue
+            values[j] += np.sign(towards[j] - values[j])
+            self._exact(values)
+            yield
+
+    def _exact(self, values: Floats) -> bool:
+        """Take the best continuous values for the integers of ``values``."""
+        if self._relaxation is None:
+            return False
+        point = self._relaxation.complete(values, _ITERATIONS // 4)
+        self._spent += self._relaxation.iterations * (self._original.num_rows + 1)
+        return point is not None and self._take(point, "R")
+
+    def _dive(self, box: Problem, order: Ints, preferred: Floats) -> Dive:
+        outcome = dive(box, order, preferred, _BACKTRACKS, _DIVE)
+        self._spent += outcome.effort
+        return outcome
+
+    def _complete(self, outcome: Dive, letter: str) -> bool:
+        """Take the end of a dive, with the best continuous values when there are some."""
+        if not outcome.complete:
+            return False
+        if self._take(outcome.values, letter):
+            return True
+        if self._original.integer.all():
+            return False
+        if self._relaxation is None and self._box is not None:
+            self._relaxation = Relaxation(self._box, self._seed, self._threads)
+        return self._exact(outcome.values)
+
+    def _local(self) -> bool:
+        """A chunk of local search, from the point that waits if that is better."""
+        search = self._search
+        if search is None:
+            return False
+        if self._waiting is not None:
+            values, self._waiting = self._waiting, None
+            if self._original.violation(values) <= FEASIBILITY_TOLERANCE:
+                self._keep(values, "")
+        if not search.run(_CHUNK) or search.best is None:
+            return False
+        return self._take(search.best, "L")
+
+    def _take(self, values: Floats, letter: str) -> bool:
+        """Keep a point that is feasible in the original program and better."""
+        if self._original.violation(values) > FEASIBILITY_TOLERANCE:
+            return False
+        return self._keep(values, letter)
+
+    def _keep(self, values: Floats, letter: str) -> bool:
+        cost = float(self._original.cost @ values)
+        if cost >= self.objective:
+            return False
+        self.best, self.objective = values.copy(), cost
+        if self._search is not None and self._search.objective > cost:
+            self._search.accept(values)
+        if self._found is not None and letter:
+            self._found(self.best, cost, letter)
+        return True
+
+
+def _by_relaxation(box: Problem, relaxed: Relaxed) -> tuple[Ints, Floats]:
+    """The open integer columns, farthest above their lower bound first; those at it last, dearest first."""
+    columns = np.flatnonzero(box.integer & (box.lower < box.upper)).astype(np.int64)
+    height = relaxed.values[columns] - np.where(np.isfinite(box.lower[columns]), box.lower[columns], 0.0)
+    price = relaxed.reduced_costs[columns]
+    return columns[np.lexsort((-price, -np.round(height, 6)))], relaxed.values
+
+
+def _how_many(box: Problem, relaxed: Relaxed, order: Ints, share: float) -> int:
+    """Those near one, and a share of those between; all when none is between."""
+    values = relaxed.values[order]
+    fractional = np.abs(values - np.rint(values)) > FEASIBILITY_TOLERANCE
+    if not fractional.any():
+        return len(order)
+    above = values - np.where(np.isfinite(box.lower[order]), box.lower[order], 0.0)
+    return int((above >= _NEAR_ONE).sum() + max(1, np.ceil(share * fractional.sum())))
+

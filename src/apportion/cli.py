@@ -1,0 +1,371 @@
+"""The command line. Results go to standard output or to files, everything else to standard error.
+
+Exit codes: 0 every instance has a checked plan; 1 one has none within its limits; 2 usage; 3 one is infeasible or
+unbounded; 4 a bad file; 5 a backend is missing; 6 a plan failed the check; 70 internal error; 130 and 143 interrupted,
+incumbents written. Of several instances the largest counts.
+
+Only what parses and prints help is imported here; every command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from apportion import __version__
+from apportion.flags import SolveFlags
+from apportion.instances.errors import ApportionError, OptionError
+
+if TYPE_CHECKING:
+    from apportion.bench import Row
+    from apportion.instances.core import Instance
+
+USAGE, FAILED_CHECK, MISSING, INTERNAL, BROKEN_PIPE, INTERRUPTED = 2, 6, 5, 70, 141, 130
+
+app = App(
+    name="apportion",
+    help="Divide scarce things well: an instance file goes in, a checked plan with a proven bound comes out.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+)
+
+Format = Annotated[str | None, Parameter(help="Format of the instance file; suffix and content tell otherwise.")]
+NodeList = Annotated[Path | None, Parameter(help="The node list that belongs to an openb pod list.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(_dashes(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _complain(str(error), USAGE)
+    except ApportionError as error:
+        from apportion.tasks import exit_code_of_error
+
+        return _raise_or(error, str(error), exit_code_of_error(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the outermost boundary: one line, and where the rest is)
+        return _internal(error)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"apportion: {message}\n")
+    return code
+
+
+def _raise_or(error: BaseException, message: str, code: int) -> int:
+    if os.environ.get("APPORTION_DEBUG") == "1":
+        raise error
+    return _complain(message, code)
+
+
+def _internal(error: Exception) -> int:
+    from apportion.tasks import keep_traceback
+
+    where = keep_traceback()
+    message = f"internal error: {type(error).__name__}: {error}; the traceback is in {where}"
+    return _complain(message, INTERNAL)
+
+
+@app.command
+def solve(files: list[str], /, *, flags: SolveFlags = SolveFlags()) -> int:  # noqa: B008 (frozen)
+    """Solve instances and check every plan.
+
+    Parameters
+    ----------
+    files
+        Instance files, folders, glob patterns; '-' is standard input.
+    """
+    from apportion.solving import solve_files
+
+    return solve_files(files, flags)
+
+
+@app.command
+def check(
+    instance: str,
+    plan: str,
+    /,
+    *,
+    format: Format = None,  # noqa: A002
+    nodes: NodeList = None,
+    json: bool = False,
+) -> int:
+    """Check a plan against its instance, from the data alone.
+
+    Parameters
+    ----------
+    instance
+        The instance file.
+    plan
+        The plan, .json or the field's own solution file; '-' is standard input.
+    json
+        Print the verdict as JSON.
+    """
+    from apportion.instances.plans import read_plan
+    from apportion.models.checking import check as check_plan
+    from apportion.report import verdict_text, verdict_to_dict
+
+    problem = _read(instance, format, nodes)
+    verdict = check_plan(problem, read_plan(plan, problem))
+    print(_json(verdict_to_dict(verdict)) if json else verdict_text(problem.name, verdict), end="")
+    return 0 if verdict.ok else FAILED_CHECK
+
+
+@app.command
+def show(files: list[str], /, *, format: Format = None, nodes: NodeList = None) -> int:  # noqa: A002
+    """Show the sizes of instances; a plan after its instance shows its measures.
+
+    Parameters
+    ----------
+    files
+        Instance files, folders, glob patterns, and plans after their instances.
+    """
+    from apportion.instances.plans import read_plan
+    from apportion.models.checking import check as check_plan
+    from apportion.report import summary_text, verdict_text
+
+    last: Instance | None = None
+    for number, path in enumerate(_with_plans(files, format)):
+        if number:
+            print()
+        if _is_plan(path):
+            if last is None:
+                raise OptionError(f"{path} is a plan\nMaybe name its instance before it")
+            print(verdict_text(f"{last.name}, plan {path}", check_plan(last, read_plan(path, last))), end="")
+        else:
+            last = _read(str(path), format, nodes)
+            print(summary_text(last), end="")
+    return 0
+
+
+@app.command
+def convert(
+    file: str,
+    out: str,
+    /,
+    *,
+    to: str | None = None,
+    plan: str | None = None,
+    format: Format = None,  # noqa: A002
+    nodes: NodeList = None,
+) -> int:
+    """Write an instance in another format of its problem, or a plan as the field's own solution file.
+
+    Parameters
+    ----------
+    file
+        The instance file.
+    out
+        The file to write; '-' is standard output.
+    to
+        The format to write; the suffix tells otherwise.
+    plan
+        Write this plan of the instance instead.
+    """
+    from apportion.instances.plans import read_plan, write_plan
+    from apportion.instances.reading import write
+
+    instance = _read(file, format, nodes)
+    if plan is not None:
+        write_plan(read_plan(plan, instance), out, instance)
+        return 0
+    _require_format(instance, out, to)
+    write(instance, out, to)
+    return 0
+
+
+@app.command
+def generate(
+    problem: str,
+    /,
+    *,
+    seed: int = 0,
+    size: list[str] | None = None,
+    out: str = "-",
+    to: str | None = None,
+) -> int:
+    """Generate an instance. Same seed, same bytes.
+
+    Parameters
+    ----------
+    problem
+        cluster-placement, vehicle-routing, unit-commitment or mixed-integer-program.
+    seed
+        Seed of everything random.
+    size
+        name=value, such as clients=50; may be repeated.
+    out
+        The file to write; '-' is standard output.
+    to
+        The format to write; the suffix tells otherwise.
+    """
+    from apportion.instances.generate import generate as make
+    from apportion.instances.reading import write
+
+    instance = make(problem, seed, **dict(_size(text) for text in size or ()))
+    _require_format(instance, out, to)
+    write(instance, out, to)
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Look whether all that solving needs is there, and solve a small program with every backend."""
+    from apportion.doctor import findings
+
+    found = findings()
+    width = max(len(finding.what) for finding in found)
+    for finding in found:
+        print(f"{'ok ' if finding.good else 'BAD'}  {finding.what:<{width}}  {finding.text}")
+    return 0 if all(finding.good for finding in found) else MISSING
+
+
+@app.command
+def bench(
+    suite: str,
+    /,
+    *,
+    against: str | None = None,
+    quick: bool = False,
+    json: Path | None = None,
+    data: Path | None = None,
+) -> int:
+    """Repeat registered measurements. Always exits with 0: the table says what holds.
+
+    Parameters
+    ----------
+    suite
+        Such as build.
+    against
+        Peers to measure against, separated by commas; all that are known otherwise.
+    quick
+        Only the smallest case of each target.
+    json
+        Keep the rows in this file.
+    data
+        Folder of real instances; otherwise APPORTION_DATA, otherwise generated stand-ins.
+    """
+    from apportion.bench import render_table, run_suite
+
+    peers = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
+
+    def tell(row: Row) -> None:
+        sys.stderr.write(f"{row.suite} {row.case} {row.metric}: {row.ours}\n")
+
+    rows = run_suite(suite, against=peers, quick=quick, data=data, json_file=json, on_row=tell)
+    print(render_table(rows))
+    return 0
+
+
+@app.command
+def plot(
+    results: str,
+    plan: str | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    format: Format = None,  # noqa: A002
+    nodes: NodeList = None,
+) -> int:
+    """Draw a plan, or write the page of a folder of results again.
+
+    Parameters
+    ----------
+    results
+        A folder that 'solve --out' wrote; or an instance file, with its plan after it.
+    plan
+        The plan to draw.
+    out
+        The picture: .html, .png or .svg; by default the name of the instance with .html.
+    """
+    from apportion.drawing import draw_plan, draw_results
+
+    if plan is None:
+        print(draw_results(Path(results)))
+        return 0
+    from apportion.instances.plans import read_plan
+
+    instance = _read(results, format, nodes)
+    print(draw_plan(instance, read_plan(plan, instance), out or Path(f"{instance.name}.html")))
+    return 0
+
+
+def _read(file: str, format_name: str | None, nodes: Path | None) -> Instance:
+    from apportion.instances.reading import read
+
+    companions = {} if nodes is None else {"nodes": nodes}
+    return read(file, format_name, **companions)
+
+
+def _dashes(arguments: Sequence[str]) -> list[str]:
+    """Spell ``-`` as ``./-``, which is the same path and cannot be taken for a flag."""
+    return ["./-" if argument == "-" else argument for argument in arguments]
+
+
+def _with_plans(files: Sequence[str], format_name: str | None) -> list[Path]:
+    from apportion.tasks import expand
+
+    return [path for file in files for path in ([Path(file)] if _is_plan(Path(file)) else expand([file], format_name))]
+
+
+def _is_plan(path: Path) -> bool:
+    """Whether a file is a plan: by its suffix, or as the JSON envelope that we write."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".sol"):
+        return True
+    if not name.endswith(".json") or not path.is_file():
+        return False
+    from apportion.tasks import is_plan_envelope
+
+    return is_plan_envelope(path)
+
+
+def _require_format(instance: Instance, out: str, to: str | None) -> None:
+    """Refuse a suffix that no format of this problem has, instead of writing another format under it."""
+    from apportion.instances.formats import FORMATS
+
+    if to is not None or str(Path(out)) == "-":
+        return
+    suffix = Path(out.removesuffix(".gz")).suffix.lower()
+    known = [f for f in FORMATS if f.problem == instance.problem and f.writes]
+    if not any(suffix in f.suffixes for f in known):
+        names = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in known)
+        raise OptionError(f"{instance.problem} is not written as {suffix or 'a file without suffix'!r}\nMaybe {names}")
+
+
+def _size(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise OptionError(f"--size must be name=value, got {text!r}")
+    for convert_to in (int, float):
+        try:
+            return name, convert_to(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value.lower(), value)
+
+
+def _json(data: object) -> str:
+    import json
+
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
