@@ -273,7 +273,9 @@ def _check_initial_state(faults: FaultList, unit: ThermalUnit, where: Callable[[
         slack = _RELATIVE * max(1.0, unit.power_max_mw)
         inside = unit.power_min_mw - slack <= unit.initial_power_mw <= unit.power_max_mw + slack
         span = f"{unit.power_min_mw:g} to {unit.power_max_mw:g}"
-        faults.require(inside, where("initial_power_mw"), f"must lie in {span} as the unit is on", unit.initial_power_mw)
+        faults.require(
+            inside, where("initial_power_mw"), f"must lie in {span} as the unit is on", unit.initial_power_mw
+        )
         message = "must be at least 1 as the unit is on"
         faults.require(unit.initial_up_h >= 1, where("initial_up_h"), message, unit.initial_up_h)
         message = "must be 0 as the unit is on"

@@ -44,9 +44,13 @@ def read_plan(path: str | Path, instance: Instance) -> Plan:
         text = read_text(where)
     except InstanceError as error:
         raise PlanError(error.source, error.faults) from error
-    if text.lstrip().startswith("{"):
-        return _from_envelope(text, where, instance)
-    return cast("Plan", _solution_module(instance.problem, where).parse_plan(text, instance))
+    is_json = text.lstrip().startswith("{") or where.name.removesuffix(".gz").endswith(".json")
+    try:
+        if is_json:
+            return _from_envelope(text, where, instance)
+        return cast("Plan", _solution_module(instance.problem, where).parse_plan(text, instance))
+    except PlanError as error:
+        raise PlanError(str(where), error.faults) from error
 
 
 def _solution_module(problem: str, path: Path) -> Any:
@@ -58,8 +62,10 @@ def _solution_module(problem: str, path: Path) -> Any:
 def _from_envelope(text: str, path: Path, instance: Instance) -> Plan:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(str(path), [Fault("", f"is not JSON: {error}")]) from error
+    if not isinstance(data, dict):
+        raise PlanError(str(path), [Fault("", "must be a JSON object with a problem and a plan")])
     problem = data.get("problem")
     if problem != instance.problem or not isinstance(data.get("plan"), dict):
         raise PlanError(str(path), [Fault("problem", f"must be {instance.problem!r} with a plan", problem)])

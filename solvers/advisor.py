@@ -13,7 +13,8 @@ from apportion.instances.core import Instance, Plan
 class Advice:
     """All that an advisor may suggest; empty parts mean no opinion.
 
-    ``hint`` maps columns of the compiled program to values to begin with, perhaps only some of them; ``fix`` and ``branch_first`` speak of the columns of the compiled program; ``leave_out`` of row blocks by name.
+    ``hint`` maps columns of the compiled program to values to begin with, perhaps only some of them. ``fix`` and
+    ``branch_first`` speak of the same columns; ``leave_out`` of row blocks by name.
     """
 
     start: Plan | None = None

@@ -1,4 +1,4 @@
-"""Is a quadratic objective convex in the direction in which it is optimised?"""
+"""Whether a quadratic objective is convex in the direction in which it is optimised."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def is_convex(program: MixedIntegerProgram) -> bool:
     hessian = program.hessian
     size = program.num_columns
     lower = scipy.sparse.csc_array((hessian.values, hessian.rows, hessian.starts), shape=(size, size))
-    full = lower + lower.T - scipy.sparse.diags_array(lower.diagonal())
-    matrix = scipy.sparse.csc_array(program.sense.sign * full)
-    diagonal = matrix.diagonal()
-    if (diagonal < 0.0).any():
+    full = scipy.sparse.csc_array(lower + lower.T - scipy.sparse.diags_array(lower.diagonal()))
+    if (program.sense.sign * full.diagonal() < 0.0).any():
         return False
-    used = np.flatnonzero(np.diff(matrix.indptr))
-    matrix = scipy.sparse.csc_array(matrix[np.ix_(used, used)] if len(used) <= _SMALL else matrix)
-    shift = _RELATIVE * max(1e-12, float(np.abs(matrix.data).max()))
+    used = np.flatnonzero(np.diff(full.indptr))
+    if not len(used):
+        return True
+    matrix = scipy.sparse.csc_array((program.sense.sign * full.data, full.indices, full.indptr), shape=full.shape)
+    matrix = scipy.sparse.csc_array(matrix[used][:, used])
+    shift = _RELATIVE * max(1e-12, float(np.abs(matrix.data).max(initial=0.0)))
     if matrix.shape[0] <= _SMALL:
         return bool(np.linalg.eigvalsh(matrix.toarray()).min() >= -shift * matrix.shape[0])
     return _pivots_positive(matrix, shift * 10)

@@ -10,7 +10,7 @@ import numpy as np
 
 from apportion.instances.core import Sense
 from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
-from apportion.models.program.exact import columns_of
+from apportion.models.program.exact import Positions, columns_of
 from apportion.models.program.safe_bound import implied_bounds, safe_dual_bound
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.base import BackendAnswer
@@ -22,6 +22,7 @@ from apportion.solvers.status import Status
 _GRIDS = (40, 30, 20, 10)
 _SHIFTS = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _MOST_OPEN = 2000
+_NEGLIGIBLE = Fraction(1, 10**9)
 
 
 def root_bound(
@@ -70,29 +71,43 @@ def farkas_duals(program: MixedIntegerProgram, options: SolveOptions) -> Floats 
 
 
 def safe_from(program: MixedIntegerProgram, row_duals: Floats, options: SolveOptions) -> Fraction | None:
-    """The first finite bound among the duals as they are and their repairs, which cost a little tightness.
+    """The best bound among the duals as they are and their repairs; None when no repair makes it finite.
 
     A column without the bound that its reduced cost asks for makes the bound infinite; rounding alone can do that.
-    Repairs, in order: duals on a coarse grid, where sums of small whole coefficients cancel exactly; bounds that the
-    rows imply; a step towards duals that leave such columns a margin.
+    Repairs, in order until one loses next to nothing: duals on a grid, where sums of small whole coefficients cancel
+    exactly; bounds that the rows imply; a step towards duals that leave such columns a margin.
     """
     first = safe_dual_bound(program, row_duals)
     if first.value is not None:
         return first.value
+    ideal = _ideal(program, row_duals, first.open_columns)
+    sign, best = program.sense.sign, None
+    for found in _repaired(program, row_duals, first.open_columns, options):
+        if found is not None and (best is None or sign * (found - best) > 0):
+            best = found
+        if best is not None and sign * (ideal - best) <= _NEGLIGIBLE * max(Fraction(1), abs(ideal)):
+            break
+    return best
+
+
+def _ideal(program: MixedIntegerProgram, row_duals: Floats, open_columns: Positions) -> Fraction:
+    """What the bound would be if the reduced costs of ``open_columns`` vanished: no bound, a mark to reach."""
+    lower, upper = program.lower.copy(), program.upper.copy()
+    lower[open_columns], upper[open_columns] = 0.0, 0.0
+    value = safe_dual_bound(program, row_duals, lower, upper).value
+    return Fraction(0) if value is None else value
+
+
+def _repaired(
+    program: MixedIntegerProgram, row_duals: Floats, open_columns: Positions, options: SolveOptions
+) -> Iterator[Fraction | None]:
     for bits in _GRIDS:
-        grid = safe_dual_bound(program, np.rint(row_duals * 2.0**bits) / 2.0**bits)
-        if grid.value is not None:
-            return grid.value
-    if len(first.open_columns) <= _MOST_OPEN:
-        lower, upper = implied_bounds(program, first.open_columns)
-        implied = safe_dual_bound(program, row_duals, lower, upper)
-        if implied.value is not None:
-            return implied.value
+        yield safe_dual_bound(program, np.rint(row_duals * 2.0**bits) / 2.0**bits).value
+    if len(open_columns) <= _MOST_OPEN:
+        lower, upper = implied_bounds(program, open_columns)
+        yield safe_dual_bound(program, row_duals, lower, upper).value
     for duals in _shifted(program, row_duals, options):
-        shifted = safe_dual_bound(program, duals)
-        if shifted.value is not None:
-            return shifted.value
-    return None
+        yield safe_dual_bound(program, duals).value
 
 
 def _shifted(program: MixedIntegerProgram, row_duals: Floats, options: SolveOptions) -> Iterator[Floats]:

@@ -200,7 +200,10 @@ def _lp_of(program: MixedIntegerProgram, columns: tuple[str, ...], rows: tuple[s
     lp.num_col_, lp.num_row_ = program.num_columns, program.num_rows
     lp.sense_ = highspy.ObjSense.kMinimize if program.sense is Sense.MINIMISE else highspy.ObjSense.kMaximize
     lp.offset_, lp.model_name_ = program.offset, "_".join(program.name.split()) or "program"
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
+    # a fractional bound of an integer column would be ignored on reading
+    lp.col_cost_ = program.cost
+    lp.col_lower_ = np.where(program.integer, np.ceil(program.lower), program.lower)
+    lp.col_upper_ = np.where(program.integer, np.floor(program.upper), program.upper)
     lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = program.num_columns, program.num_rows

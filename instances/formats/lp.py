@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from apportion.instances.errors import Fault, InstanceError
 from apportion.instances.program import MixedIntegerProgram
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def parse(text: str, source: Source) -> MixedIntegerProgram:
     """Read an LP file; errors name line and column."""
     from apportion.instances.formats.highs_files import read_with_highs
 
-    return read_with_highs(text, ".lp", str(source.path), source.name)
+    program = read_with_highs(text, ".lp", str(source.path), source.name)
+    if not program.num_columns:
+        raise InstanceError(str(source.path), [Fault("", "has no variables", hint="it is truncated, or no LP file")])
+    return program
 
 
 def render(program: MixedIntegerProgram) -> str:

@@ -237,7 +237,7 @@ class _Scanner:
             self.fault("names no column", name)
         self.once("BOUNDS", kind, name)
         if value is not None:
-            self.number(value)
+            self.number(value, whole=kind in ("LI", "UI"))
 
     def quadratic(self, words: list[str]) -> None:
         """``column column value``."""
@@ -262,7 +262,7 @@ class _Scanner:
             self.fault(f"is given twice in {key[0]}", " ".join(key[1:]))
         self.given.add(key)
 
-    def number(self, word: str, largest: float = math.inf) -> None:
+    def number(self, word: str, largest: float = math.inf, whole: bool = False) -> None:
         """A number that Python and C read alike."""
         try:
             value = float(word) if "_" not in word else math.nan
@@ -272,3 +272,5 @@ class _Scanner:
             self.fault("is not a number", word)
         elif abs(value) >= largest:
             self.fault(f"must be below {largest:g}", word)
+        elif whole and value % 1.0 != 0.0:
+            self.fault("must be a whole number", word)

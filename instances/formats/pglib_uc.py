@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def _adapter() -> TypeAdapter[Any]:
         model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     hours = Annotated[int, Field(ge=0)]
-    flag = Literal[0, 1]
+    flag = Annotated[int, Field(ge=0, le=1)]
 
     class Startup(Strict):
         lag: hours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, Nodes, Tasks
 from apportion.instances.errors import OptionError
@@ -14,6 +15,7 @@ _KINDS = (  # type, GPUs of a node, CPUs per GPU, GiB per GPU, how common
     ("P100", 2, 8, 60, 0.1),
 )
 _SHARES = (160, 230, 320, 460, 470, 590, 650, 810)
+_TASKS_PER_TYPE = 8
 
 
 def generate_cluster(
@@ -65,19 +67,32 @@ def _draw_nodes(random: np.random.Generator, count: int) -> Nodes:
 def _draw_tasks(
     random: np.random.Generator, count: int, wanted: float, shared: float, bound: float, types: list[str]
 ) -> Tasks:
-    kind = random.random(count)
-    share = random.choice(_SHARES, size=count)
+    """Draw tasks from a catalogue of a few types, as users send the same kind of work again and again."""
+    size = max(8, count // _TASKS_PER_TYPE)
+    kind = np.arange(size) / size
     cpu_only = kind > 1 - min(0.1, 1 - shared)
-    gpus = np.where(cpu_only, 0, 1).astype(np.int64)
-    milli = np.where(cpu_only, 0, np.where(kind < shared, share, MILLI_PER_GPU)).astype(np.int64)
-    whole = np.flatnonzero(milli == MILLI_PER_GPU)
-    for position in random.permutation(whole):
-        missing = wanted - float((gpus * milli).sum())
-        size = max(s for s in (1, 2, 4, 8) if s == 1 or (s - 1) * MILLI_PER_GPU <= missing / 2)
-        gpus[position] = size
-    cpu = random.choice((2000, 4000, 6000, 8000, 11000), size=count) * np.maximum(gpus, 1)
-    memory = random.choice((4096, 8192, 16384, 32768), size=count) * np.maximum(gpus, 1)
-    allowed: list[tuple[str, ...]] = [()] * count
-    for position in np.flatnonzero((random.random(count) < bound) & ~cpu_only):
+    milli = np.where(cpu_only, 0, np.where(kind < shared, random.choice(_SHARES, size=size), MILLI_PER_GPU))
+    cpu = random.choice((2000, 4000, 6000, 8000, 11000), size=size)
+    memory = random.choice((4096, 8192, 16384, 32768), size=size)
+    allowed: list[tuple[str, ...]] = [()] * size
+    for position in np.flatnonzero((random.random(size) < bound) & ~cpu_only):
         allowed[position] = (types[int(random.integers(len(types)))],)
-    return Tasks(tuple(f"task-{i:05d}" for i in range(count)), cpu, memory, gpus, milli, tuple(allowed))
+    drawn = random.integers(size, size=count)
+    gpus = _several(random, milli[drawn].astype(np.int64), wanted)
+    return Tasks(
+        tuple(f"task-{i:05d}" for i in range(count)),
+        cpu[drawn] * np.maximum(gpus, 1),
+        memory[drawn] * np.maximum(gpus, 1),
+        gpus,
+        milli[drawn].astype(np.int64),
+        tuple(allowed[i] for i in drawn),
+    )
+
+
+def _several(random: np.random.Generator, milli: NDArray[np.int64], wanted: float) -> NDArray[np.int64]:
+    """How many GPUs each task takes: 2, 4 or 8 for some that take whole ones, until all together ask for ``wanted``."""
+    gpus = (milli > 0).astype(np.int64)
+    for position in random.permutation(np.flatnonzero(milli == MILLI_PER_GPU)):
+        missing = wanted - float((gpus * milli).sum())
+        gpus[position] = max(s for s in (1, 2, 4, 8) if s == 1 or (s - 1) * MILLI_PER_GPU <= missing / 2)
+    return gpus

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -81,6 +83,15 @@ def element_names(block: Variables | Constraints) -> list[str]:
     return [f"{block.name}[{','.join(index)}]" for index in product(*([str(i) for i in range(n)] for n in block.shape))]
 
 
+def distinct_names(blocks: Sequence[Variables] | Sequence[Constraints], kind: str) -> tuple[str, ...]:
+    """The names of all elements; a name brought from elsewhere must not meet a block's own."""
+    names = tuple(name for block in blocks for name in element_names(block))
+    if len(set(names)) < len(names) and any(block.element_names for block in blocks):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ModelError(f"{kind} {twice!r}: two have that name\nMaybe another name for the block that was added")
+    return names
+
+
 def checked_name(name: str, taken: object, kind: str) -> str:
     """Return ``name`` or raise because it is taken, empty or holds a character that names of elements need."""
     if not isinstance(name, str) or not name or any(c in _NAME_FORBIDDEN for c in name):
@@ -93,7 +104,7 @@ def checked_name(name: str, taken: object, kind: str) -> str:
 def checked_bound(value: ArrayLike, shape: tuple[int, ...], where: str, forbidden: float) -> Floats:
     """``value`` broadcast to ``shape``; NaN and the infinity that no bound can be are errors at ``where``."""
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64)  # a copy: the caller may go on writing into the original
     except (TypeError, ValueError) as error:
         raise ModelError(f"{where}: must be numbers, got {type(value).__name__}") from error
     require_numbers(np.isnan(array), array, where)
@@ -106,7 +117,7 @@ def checked_bound(value: ArrayLike, shape: tuple[int, ...], where: str, forbidde
 
 def checked_flags(value: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[np.bool_]:
     """``value`` as truth values broadcast to ``shape``."""
-    array = np.asarray(value)
+    array = np.array(value)
     if array.dtype != np.bool_:
         raise ModelError(f"{where}: must be True, False or an array of them, got {array.dtype}")
     try:

@@ -80,3 +80,21 @@ def objective_of(program: MixedIntegerProgram, columns: LinearExpression) -> Qua
     first = np.repeat(np.arange(program.num_columns, dtype=np.int32), np.diff(program.hessian.starts))
     coefficients = values * np.where(first == second, 0.5, 1.0)
     return QuadraticExpression(linear, np.zeros(len(first), np.int64), first, second, coefficients)
+
+
+def constraints_of(program: MixedIntegerProgram) -> Constraints:
+    """The rows of a program as one block."""
+    matrix = program.matrix
+    shape = (program.num_rows, program.num_columns)
+    rows = sparse.csc_array((matrix.values, matrix.rows, matrix.starts), shape=shape).tocsr()
+    return Constraints(
+        name="rows",
+        shape=(program.num_rows,),
+        first=0,
+        lower=program.row_lower,
+        upper=program.row_upper,
+        counts=np.diff(rows.indptr).astype(np.int64),
+        columns=rows.indices.astype(np.int32, copy=False),
+        coefficients=rows.data,
+        element_names=program.row_names,
+    )

@@ -277,7 +277,7 @@ class LinearExpression:
 def constant_expression(value: ArrayLike, beside: _Described | str) -> LinearExpression:
     """Numbers as an expression without variables; an error names what stands ``beside`` them."""
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64)  # a copy: the caller may go on writing into the original
     except (TypeError, ValueError) as error:
         where = beside if isinstance(beside, str) else beside.described()
         raise ModelError(f"{where}: cannot be combined with {type(value).__name__}") from error

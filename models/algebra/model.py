@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from apportion.instances.core import Sense
 from apportion.instances.errors import InstanceError, ModelError
@@ -21,11 +20,19 @@ from apportion.models.algebra.blocks import (
     checked_bound,
     checked_flags,
     checked_name,
-    element_names,
+    distinct_names,
     require_numbers,
 )
-from apportion.models.algebra.compilation import constraint_matrix, hessian, joined, linear_cost, objective_of
+from apportion.models.algebra.compilation import (
+    constraint_matrix,
+    constraints_of,
+    hessian,
+    joined,
+    linear_cost,
+    objective_of,
+)
 from apportion.models.algebra.expressions import LinearExpression
+from apportion.models.algebra.logic import indicators_of, ordered_sets_of
 from apportion.models.algebra.quadratic import QuadraticExpression, as_quadratic
 from apportion.models.algebra.relations import Relation
 from apportion.models.algebra.terms import Terms, merged
@@ -240,16 +247,7 @@ class Model:
         where = f"ordered set {name!r}"
         checked_name(name, self._ordered_sets, "ordered set")
         self._require_own(members, where)
-        if order not in (1, 2) or not members.ndim:
-            raise ModelError(f"{where}: needs order 1 or 2 and at least one axis, got {order} and {members.shape}")
-        columns = members.columns()
-        length = columns.shape[-1]
-        values = np.arange(1.0, length + 1) if weights is None else np.asarray(weights, np.float64)
-        if values.shape != (length,) or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0):
-            raise ModelError(f"{where}: weights must be {length} increasing numbers, got shape {values.shape}")
-        fixed = tuple(values.tolist())
-        rows = columns.reshape(-1, length).tolist()
-        self._ordered_sets[name] = [SpecialOrderedSet(order, tuple(row), fixed) for row in rows]
+        self._ordered_sets[name] = ordered_sets_of(members, order, weights, where)
         self._compiled.clear()
 
     def add_indicator(self, name: str, binary: LinearExpression, constraint: Relation, active: bool = True) -> None:
@@ -268,18 +266,7 @@ class Model:
             raise ModelError(f"{where}: shapes {switches.shape} and {constraint.shape} do not align") from error
         expression = constraint.difference.broadcast_to(shape)
         rows = self._rows(name, expression, np.float64(constraint.lower), np.float64(constraint.upper), where)
-        edges = np.concatenate(([0], np.cumsum(rows.counts)))
-        self._indicators[name] = [
-            Indicator(
-                int(column),
-                bool(active),
-                tuple(rows.columns[edges[k] : edges[k + 1]].tolist()),
-                tuple(rows.coefficients[edges[k] : edges[k + 1]].tolist()),
-                float(rows.lower[k]),
-                float(rows.upper[k]),
-            )
-            for k, column in enumerate(np.broadcast_to(switches, shape).ravel())
-        ]
+        self._indicators[name] = indicators_of(np.broadcast_to(switches, shape).ravel(), rows, bool(active))
         self._compiled.clear()
 
     def _require_binary(self, column: int, where: str) -> None:
@@ -311,6 +298,8 @@ class Model:
         variables, constraints = list(self._variables.values()), list(self._constraints.values())
         num_columns = self.num_columns
         matrix = constraint_matrix(constraints, num_columns)
+        column_names = distinct_names(variables, "variable") if names else ()
+        row_names = distinct_names(constraints, "constraint") if names else ()
         try:
             return MixedIntegerProgram(
                 name=self.name,
@@ -326,8 +315,8 @@ class Model:
                 hessian=hessian(self._objective, num_columns),
                 ordered_sets=tuple(one for block in self._ordered_sets.values() for one in block),
                 indicators=tuple(one for block in self._indicators.values() for one in block),
-                column_names=tuple(n for block in variables for n in element_names(block)) if names else (),
-                row_names=tuple(n for block in constraints for n in element_names(block)) if names else (),
+                column_names=column_names,
+                row_names=row_names,
             )
         except InstanceError as error:
             raise ModelError(f"model {self.name!r}: {error}") from error
@@ -340,21 +329,7 @@ class Model:
         model = cls(program.name or "model", program.sense)
         columns = model._append_variables("columns", program.lower, program.upper, program.integer)
         columns.element_names = program.column_names
-        rows = sparse.csc_array(
-            (program.matrix.values, program.matrix.rows, program.matrix.starts),
-            shape=(program.num_rows, program.num_columns),
-        ).tocsr()
-        model._constraints["rows"] = Constraints(
-            "rows",
-            (program.num_rows,),
-            0,
-            program.row_lower,
-            program.row_upper,
-            np.diff(rows.indptr).astype(np.int64),
-            rows.indices.astype(np.int32, copy=False),
-            rows.data,
-            program.row_names,
-        )
+        model._constraints["rows"] = constraints_of(program)
         model._objective = objective_of(program, columns)
         if program.ordered_sets:
             model._ordered_sets["ordered_sets"] = list(program.ordered_sets)
@@ -435,14 +410,7 @@ class Model:
         objective = as_quadratic(expression, "evaluate")
         self._require_own(objective.linear, "evaluate")
         point = self.pack(values) if isinstance(values, Mapping) else self._vector(values, self.num_columns, "values")
-        total = np.array(objective.linear.constant, dtype=np.float64)
-        size = total.size
-        for part in objective.linear.parts:
-            columns, coefficients = part.flat()
-            element = np.repeat(np.arange(size), part.counts.ravel())
-            total += np.bincount(element, coefficients * point[columns], size).reshape(total.shape)
-        products = objective.coefficients * point[objective.first] * point[objective.second]
-        return np.asarray(total + np.bincount(objective.elements, products, size).reshape(total.shape))
+        return objective.value_at(point)
 
     @staticmethod
     def _vector(values: ArrayLike, size: int, what: str) -> Floats:

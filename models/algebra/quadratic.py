@@ -52,6 +52,16 @@ class QuadraticExpression:
         elements = np.ravel_multi_index(kept, linear.shape) if kept else np.zeros_like(self.elements)
         return QuadraticExpression(linear, elements, self.first, self.second, self.coefficients)
 
+    def value_at(self, point: Floats) -> Floats:
+        """The value of each element when column ``j`` is ``point[j]``."""
+        total = np.array(self.linear.constant, dtype=np.float64)
+        for part in self.linear.parts:
+            columns, coefficients = part.flat()
+            element = np.repeat(np.arange(total.size), part.counts.ravel())
+            total += np.bincount(element, coefficients * point[columns], total.size).reshape(total.shape)
+        products = self.coefficients * point[self.first] * point[self.second]
+        return np.asarray(total + np.bincount(self.elements, products, total.size).reshape(total.shape))
+
     def __neg__(self) -> QuadraticExpression:
         return self * -1.0
 

@@ -90,7 +90,7 @@ def formulate(instance: UnitCommitment) -> Formulation:
 def _variables(instance: UnitCommitment) -> Formulation:
     fleet, segments = Fleet.of(instance), Segments.of(instance)
     matches = Matches.of(instance, fleet)
-    shape = units, periods = fleet.num_units, instance.num_periods
+    shape = _, periods = fleet.num_units, instance.num_periods
     model = Model(instance.name or "unit commitment", sense="minimise")
     hour = np.arange(periods)
     kept_on = fleet.must_run[:, None] | (hour < fleet.held_on[:, None])
@@ -159,8 +159,8 @@ def add_minimum_times(f: Formulation) -> None:
     """At most one start in any window of the minimum up time, then on; likewise stops (Rajan and Takriti 2005)."""
     periods = f.shape[1]
     lag = np.arange(periods)
-    recent_starts = _lags((lag < f.fleet.min_up[:, None]) * 1.0, periods) @ f.start.ravel()
-    recent_stops = _lags((lag < f.fleet.min_down[:, None]) * 1.0, periods) @ f.stop.ravel()
+    recent_starts = _lags((lag < f.fleet.min_up[:, None]).astype(np.float64), periods) @ f.start.ravel()
+    recent_stops = _lags((lag < f.fleet.min_down[:, None]).astype(np.float64), periods) @ f.stop.ravel()
     f.model.add_constraints("up_time", recent_starts <= f.commit.ravel())
     f.model.add_constraints("down_time", recent_stops <= 1 - f.commit.ravel())
 
@@ -337,7 +337,8 @@ def total_cost(f: Formulation) -> LinearExpression:
     running = (f.fleet.cost_at_min[:, None] * f.commit).sum() + (slope[:, None] * f.power).sum()
     producing = (f.segments.slope[:, None] * f.segment).sum()
     starting = (f.fleet.cold_start[:, None] * f.start).sum() - (f.matches.saving * f.match).sum()
-    return running + producing + starting
+    cost: LinearExpression = running + producing + starting
+    return cost
 
 
 def decode(f: Formulation, values: Floats) -> Commitment:
@@ -365,4 +366,5 @@ def _shared_out(instance: UnitCommitment, needed_mw: Floats) -> Floats:
     most = np.array([unit.power_max_mw for unit in instance.renewable])
     spread = most.sum(axis=0) - least.sum(axis=0)
     share = np.divide(needed_mw - least.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0.0)
-    return least + np.clip(share, 0.0, 1.0) * (most - least)
+    given: Floats = least + np.clip(share, 0.0, 1.0) * (most - least)
+    return given

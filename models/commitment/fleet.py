@@ -50,19 +50,15 @@ class Fleet:
     @classmethod
     def of(cls, instance: UnitCommitment) -> Fleet:
         """Collect the units of an instance."""
-        units = instance.thermal
-
-        def column(name: str, dtype: type = np.float64) -> NDArray[np.generic]:
-            return np.array([getattr(unit, name) for unit in units], dtype=dtype)
-
-        power_min = column("power_min_mw").astype(np.float64)
-        span = column("power_max_mw").astype(np.float64) - power_min
-        ramp_up, ramp_down = column("ramp_up_mw").astype(np.float64), column("ramp_down_mw").astype(np.float64)
-        startup, shutdown = column("startup_limit_mw") - power_min, column("shutdown_limit_mw") - power_min
+        power_min = _floats(instance, "power_min_mw")
+        span = _floats(instance, "power_max_mw") - power_min
+        ramp_up, ramp_down = _floats(instance, "ramp_up_mw"), _floats(instance, "ramp_down_mw")
+        startup = _floats(instance, "startup_limit_mw") - power_min
+        shutdown = _floats(instance, "shutdown_limit_mw") - power_min
         last_hour = np.minimum(shutdown, span)
-        on = column("initially_on", np.bool_).astype(np.bool_)
-        up, down = (np.maximum(column(name, np.int64).astype(np.int64), 1) for name in ("min_up_h", "min_down_h"))
-        been_on, been_off = column("initial_up_h", np.int64), column("initial_down_h", np.int64)
+        on = _hours(instance, "initially_on").astype(np.bool_)
+        up, down = (np.maximum(_hours(instance, name), 1) for name in ("min_up_h", "min_down_h"))
+        been_on, been_off = _hours(instance, "initial_up_h"), _hours(instance, "initial_down_h")
         return cls(
             power_min=power_min,
             span=span,
@@ -73,15 +69,23 @@ class Fleet:
             last_hour_power=np.minimum(last_hour, ramp_down),
             min_up=up,
             min_down=down,
-            must_run=column("must_run", np.bool_).astype(np.bool_),
+            must_run=_hours(instance, "must_run").astype(np.bool_),
             initially_on=on,
-            initially_above=np.where(on, np.clip(column("initial_power_mw") - power_min, 0.0, span), 0.0),
-            initially_off_h=been_off.astype(np.int64),
+            initially_above=np.where(on, np.clip(_floats(instance, "initial_power_mw") - power_min, 0.0, span), 0.0),
+            initially_off_h=been_off,
             held_on=np.where(on, np.maximum(up - been_on, 0), 0),
             held_off=np.where(on, 0, np.maximum(down - been_off, 0)),
-            cost_at_min=np.array([unit.production[0].cost for unit in units], dtype=np.float64),
-            cold_start=np.array([unit.startup[-1].cost for unit in units], dtype=np.float64),
+            cost_at_min=np.array([unit.production[0].cost for unit in instance.thermal], dtype=np.float64),
+            cold_start=np.array([unit.startup[-1].cost for unit in instance.thermal], dtype=np.float64),
         )
+
+
+def _floats(instance: UnitCommitment, name: str) -> Floats:
+    return np.array([getattr(unit, name) for unit in instance.thermal], dtype=np.float64)
+
+
+def _hours(instance: UnitCommitment, name: str) -> Ints:
+    return np.array([getattr(unit, name) for unit in instance.thermal], dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

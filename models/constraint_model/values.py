@@ -31,7 +31,7 @@ class Values:
 
     def variable(self, position: int) -> int:
         """The value of a variable; a negative position is the negation of a Boolean or, in old models, of a number."""
-        return self._values[position] if position >= 0 else -self._values[-position - 1]
+        return int(self._values[position] if position >= 0 else -self._values[-position - 1])
 
     def literal(self, reference: int) -> bool:
         """Whether a literal is true; ``-i - 1`` is the negation of variable ``i``."""
@@ -40,7 +40,7 @@ class Values:
     def expression(self, expression: Any) -> int:
         """The value of a linear expression."""
         pairs = zip(expression.vars, expression.coeffs, strict=True)
-        return int(expression.offset) + sum(weight * self.variable(position) for position, weight in pairs)
+        return int(expression.offset + sum(weight * self.variable(position) for position, weight in pairs))
 
     def expressions(self, expressions: Any) -> list[int]:
         """The values of several linear expressions."""

@@ -11,11 +11,21 @@ from scipy import sparse
 
 from apportion.instances.core import Sense
 from apportion.instances.errors import ModelError
-from apportion.instances.program import Floats, Indicator, MixedIntegerProgram, SparseColumns, SpecialOrderedSet
+from apportion.instances.program import Floats, Indicator, MixedIntegerProgram, SparseColumns
+
+_REFUSED = (
+    "quadratic_constraints",
+    "second_order_cone_constraints",
+    "auxiliary_objectives",
+    "sos1_constraints",
+    "sos2_constraints",
+)
 
 
 def export_program(program: MixedIntegerProgram) -> mathopt.Model:
     """Return ``program`` as a MathOpt model; column ``j`` has id ``j`` and row ``i`` has id ``i``."""
+    if program.ordered_sets:
+        raise ModelError(f"model {program.name!r}: MathOpt for Python has no ordered sets\nMaybe backend 'scip'")
     proto = model_pb2.ModelProto(name=program.name)
     proto.variables.ids.extend(range(program.num_columns))
     proto.variables.lower_bounds.extend(program.lower)
@@ -29,11 +39,6 @@ def export_program(program: MixedIntegerProgram) -> mathopt.Model:
     rows.upper_bounds.extend(program.row_upper)
     rows.names.extend(program.row_names)
     _write_matrix(program.matrix, program.num_rows, proto.linear_constraint_matrix)
-    for key, ordered in enumerate(program.ordered_sets):
-        target = proto.sos1_constraints if ordered.order == 1 else proto.sos2_constraints
-        target[key].weights.extend(ordered.weights)
-        for column in ordered.columns:
-            target[key].expressions.add(ids=[column], coefficients=[1.0])
     for key, indicator in enumerate(program.indicators):
         entry = proto.indicator_constraints[key]
         entry.indicator_id, entry.activate_on_zero = indicator.column, not indicator.active
@@ -71,7 +76,7 @@ def _write_matrix(matrix: SparseColumns, num_rows: int, target: Any) -> None:
 def import_program(model: mathopt.Model) -> MixedIntegerProgram:
     """Return a MathOpt model as a program; raise :class:`ModelError` for what a program cannot hold."""
     proto = model.export_model()
-    for kind in ("quadratic_constraints", "second_order_cone_constraints", "auxiliary_objectives"):
+    for kind in _REFUSED:
         if getattr(proto, kind):
             raise ModelError(f"MathOpt model {proto.name!r}: {kind.replace('_', ' ')} cannot be expressed")
     columns, rows = proto.variables, proto.linear_constraints
@@ -94,7 +99,6 @@ def import_program(model: mathopt.Model) -> MixedIntegerProgram:
         integer=np.array(columns.integers, np.bool_),
         offset=proto.objective.offset,
         hessian=_hessian_of(proto.objective.quadratic_coefficients, place, len(columns.ids)),
-        ordered_sets=tuple(_ordered_sets_of(proto, place)),
         indicators=tuple(_indicator_of(entry, place) for _, entry in sorted(proto.indicator_constraints.items())),
         column_names=_names(columns.names, "x"),
         row_names=_names(rows.names, "r"),
@@ -132,18 +136,6 @@ def _hessian_of(matrix: Any, place: Any, num_columns: int) -> SparseColumns | No
         num_columns,
         num_columns,
     )
-
-
-def _ordered_sets_of(proto: Any, place: Any) -> list[SpecialOrderedSet]:
-    found = []
-    for order, entries in ((1, proto.sos1_constraints), (2, proto.sos2_constraints)):
-        for _, entry in sorted(entries.items()):
-            plain = all(e.coefficients == [1.0] and not e.offset for e in entry.expressions)
-            if not plain:
-                raise ModelError(f"MathOpt model {proto.name!r}: ordered set {entry.name!r} is not of plain variables")
-            weights = tuple(entry.weights) or tuple(float(k + 1) for k in range(len(entry.expressions)))
-            found.append(SpecialOrderedSet(order, tuple(int(place[e.ids[0]]) for e in entry.expressions), weights))
-    return found
 
 
 def _indicator_of(entry: Any, place: Any) -> Indicator:

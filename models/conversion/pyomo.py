@@ -15,7 +15,7 @@ from pyomo.core.expr.numeric_expr import LinearExpression as PyomoLinear
 from pyomo.core.staleflag import StaleFlagManager
 from pyomo.repn.linear import LinearRepnVisitor
 from pyomo.repn.quadratic import QuadraticRepnVisitor
-from pyomo.repn.util import VarRecorder, categorize_valid_components
+from pyomo.repn.util import OrderedVarRecorder, VarRecorder, categorize_valid_components
 from scipy import sparse
 
 from apportion.instances.core import Sense
@@ -106,7 +106,7 @@ def import_model(pyomo_model: Any) -> PyomoImport:
     recorder = VarRecorder(found, True)
     try:
         with PauseGC():
-            objective = _Objective(pyomo_model, recorder)
+            objective = _Objective(pyomo_model, OrderedVarRecorder(found, {}, True))
             rows = _Rows(pyomo_model, recorder)
             sets = list(_ordered_sets(pyomo_model, recorder))
     except (PyomoException, ArithmeticError, ValueError, TypeError) as error:
@@ -190,7 +190,7 @@ class _Rows:
 class _Objective:
     """The one active objective, or none."""
 
-    def __init__(self, pyomo_model: Any, recorder: VarRecorder) -> None:
+    def __init__(self, pyomo_model: Any, recorder: OrderedVarRecorder) -> None:
         active = list(pyomo_model.component_data_objects(pyo.Objective, active=True, descend_into=True))
         if len(active) > 1:
             names = ", ".join(repr(objective.name) for objective in active)
@@ -290,7 +290,9 @@ def read_values(model: Model, pyomo_model: Any) -> Floats:
     """The values that a model made by :func:`export_model` holds, by column of ``model``, NaN where it has none."""
     packed = np.full(model.num_columns, np.nan)
     for name, block in model.variables.items():
-        component = pyomo_model.component(name) or pyomo_model.component(f"{name}_block")
+        component = pyomo_model.component(name)
+        if component is None:
+            component = pyomo_model.component(f"{name}_block")
         if component is None:
             raise ModelError(f"values {name!r}: the Pyomo model has no component of that name")
         packed[block.first : block.last] = [np.nan if v.value is None else v.value for v in component.values()]

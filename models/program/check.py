@@ -84,7 +84,8 @@ def _rows(program: MixedIntegerProgram, values: Floats) -> list[Violation]:
     matrix = program.matrix
     terms = matrix.values * np.repeat(values, np.diff(matrix.starts))
     activity = np.bincount(matrix.rows, weights=terms, minlength=program.num_rows)
-    rounding = _ROUNDING * np.bincount(matrix.rows, weights=np.abs(terms), minlength=program.num_rows)
+    sizes = np.bincount(matrix.rows, weights=np.abs(terms), minlength=program.num_rows)
+    rounding = np.asarray(_ROUNDING * sizes, np.float64)
     below = _excess(program.row_lower - activity, program.row_lower, rounding)
     above = _excess(activity - program.row_upper, program.row_upper, rounding)
     return [
@@ -118,7 +119,7 @@ def _set_excess(ordered: SpecialOrderedSet, values: Floats) -> float:
 def _indicators(program: MixedIntegerProgram, values: Floats) -> list[Violation]:
     found = []
     for position, indicator in enumerate(program.indicators):
-        if (values[indicator.column] > 0.5) == indicator.active:  # noqa: PLR2004 a binary rounds at one half
+        if (values[indicator.column] > 0.5) == indicator.active:
             amount = _indicator_excess(indicator, values)
             if amount > 0.0:
                 place = f"indicator {position} of variable {program.column_name(indicator.column)}"

@@ -27,7 +27,7 @@ class Guard:
         try:
             callback()
         except BaseException as error:  # noqa: BLE001 raised again by raise_if_failed, also KeyboardInterrupt
-            self._error = error
+            self._error = self._error or error
 
     def raise_if_failed(self) -> None:
         """Raise what a callback raised."""

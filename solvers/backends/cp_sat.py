@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ortools.sat.python import cp_model
@@ -19,7 +19,7 @@ from apportion.solvers.backends.callbacks import Guard
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.registry import BACKENDS, require
 from apportion.solvers.backends.trivial import trivial_answer
-from apportion.solvers.backends.watch import Watch
+from apportion.solvers.backends.watch import run_watched
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import Setting, SolveOptions
 from apportion.solvers.status import Bounds, Limit, Status
@@ -63,8 +63,8 @@ class CpAnswer:
 class CpSat:
     """CP-SAT behind the protocol of :class:`~apportion.solvers.backends.base.Backend`."""
 
-    name: ClassVar[str] = "cp-sat"
-    capabilities: ClassVar[Capabilities] = BACKENDS["cp-sat"].capabilities
+    name: str = "cp-sat"
+    capabilities: Capabilities = BACKENDS["cp-sat"].capabilities
 
     def run(
         self,
@@ -116,6 +116,7 @@ def _parameters(options: SolveOptions, monitor: Monitor) -> Any:
     parameters.relative_gap_limit = options.gap
     parameters.cp_model_presolve = options.cp_sat.presolve
     parameters.log_to_stdout = False
+    parameters.catch_sigint_signal = False
     parameters.log_search_progress = monitor.listener is not None
     if isfinite(monitor.time_limit_s):
         parameters.max_time_in_seconds = min(_LONGEST_S, monitor.remaining_s)
@@ -136,17 +137,17 @@ def _set(parameters: Any, name: str, value: Setting) -> None:
         near = difflib.get_close_matches(name, known, n=3) or ["a field of SatParameters"]
         raise OptionError(f"unknown cp-sat setting {name!r}\nMaybe {', '.join(near)}")
     now = getattr(parameters, name)
+    choices: Mapping[str, Any] = getattr(type(now), "__members__", {})
+    shown = ", ".join(choices) or f"a {type(now).__name__} such as {now!r}"
+    wrong = OptionError(f"cp-sat setting {name} cannot be {value!r}\nMaybe {shown}")
+    if choices and value not in choices:
+        raise wrong
+    if not choices and isinstance(now, bool) != isinstance(value, bool):
+        raise wrong
     try:
-        choices = getattr(type(now), "__members__", None)
-        if choices is not None:
-            setattr(parameters, name, choices[str(value)])
-        elif isinstance(now, bool) != isinstance(value, bool):
-            raise TypeError(name)
-        else:
-            setattr(parameters, name, value)
-    except (TypeError, KeyError) as error:
-        shown = ", ".join(choices) if choices else f"a {type(now).__name__} such as {now!r}"
-        raise OptionError(f"cp-sat setting {name} cannot be {value!r}\nMaybe {shown}") from error
+        setattr(parameters, name, choices[str(value)] if choices else value)
+    except TypeError as error:
+        raise wrong from error
 
 
 def _hint(proto: Any, program: MixedIntegerProgram, start: Floats | None) -> None:
@@ -158,7 +159,7 @@ def _hint(proto: Any, program: MixedIntegerProgram, start: Floats | None) -> Non
     proto.solution_hint.values.extend(values.astype(np.int64).tolist())
 
 
-class _Incumbents(cp_model.CpSolverSolutionCallback):
+class _Incumbents(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
     """Reports every improving solution with a letter for the worker that found it."""
 
     def __init__(self, guard: Guard, monitor: Monitor) -> None:
@@ -202,12 +203,15 @@ def _search(model: Any, parameters: Any, options: SolveOptions, monitor: Monitor
     if monitor.listener is not None:
         solver.log_callback = lambda text: guard.run(lambda: _log(monitor, text))
     callback = _Incumbents(guard, monitor) if with_objective else None
-    with Watch(monitor, solver.stop_search, lambda: guard.failed):
-        native = solver.solve(model, callback)
-    guard.raise_if_failed()
+    run_watched(lambda: _ignore(solver.solve(model, callback)), solver.stop_search, monitor, guard)
+    native = solver.response_proto.status
     if native == Native.MODEL_INVALID:
         raise BackendError(f"cp-sat refuses the model: {model.validate() or 'it gives no reason'}")
     return _cp_answer(solver.response_proto, native, options, monitor, bounds if with_objective else None)
+
+
+def _ignore(_status: Any) -> None:
+    """The response holds the status."""
 
 
 class _Bounds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import highspy
 import numpy as np
@@ -15,17 +15,20 @@ from apportion.instances.errors import BackendError, CapabilityError, OptionErro
 from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.solvers.backends.base import BackendAnswer, Capabilities
 from apportion.solvers.backends.callbacks import Guard
+from apportion.solvers.backends.companion import Companion
 from apportion.solvers.backends.lagrangian import lagrangian_bound
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.quadratic import objective_at, tangent_bound
 from apportion.solvers.backends.registry import BACKENDS, require
+from apportion.solvers.backends.small_values import has_small, small_that_matters
 from apportion.solvers.backends.trivial import trivial_answer
+from apportion.solvers.backends.watch import run_watched
 from apportion.solvers.convexity import is_convex
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import Setting, SolveOptions
 from apportion.solvers.status import Bounds, Limit, Status
 
-Native = highspy.HighsModelStatus
+Native: Any = highspy.HighsModelStatus
 STATUS: dict[Any, tuple[Status, Limit | None]] = {
     Native.kNotset: (Status.ERROR, None),
     Native.kLoadError: (Status.ERROR, None),
@@ -57,6 +60,8 @@ _SOURCE = re.compile(r"^ ([A-Za-z])\s+\d")
 _START_TAKEN = "MIP start solution is feasible"
 _INFINITE = 1e20
 _NEGLIGIBLE = 1e-9
+_DROPPED = 1e-9
+_LEAST_DROPPED = 1e-12
 _DUAL_TOLERANCE = 1e-6
 _CERTIFIED = 1e-6
 _OWN = {"output_flag", "log_to_console", "log_file", "threads", "random_seed", "time_limit", "mip_rel_gap"}
@@ -73,10 +78,16 @@ _INTERRUPTS = frozenset(
 
 
 class Highs:
-    """HiGHS behind the protocol of :class:`~apportion.solvers.backends.base.Backend`."""
+    """HiGHS behind the protocol of :class:`~apportion.solvers.backends.base.Backend`.
 
-    name: ClassVar[str] = "highs"
-    capabilities: ClassVar[Capabilities] = BACKENDS["highs"].capabilities
+    A ``companion`` gets the incumbents of a mixed-integer program, turns to work, and may offer better points.
+    """
+
+    name: str = "highs"
+    capabilities: Capabilities = BACKENDS["highs"].capabilities
+
+    def __init__(self, companion: Companion | None = None) -> None:
+        self._companion = companion
 
     def run(
         self,
@@ -107,22 +118,37 @@ class Highs:
             return answer
         _pass_model(solver, program)
         _pass_start(solver, program, start, monitor)
-        answer = _run(solver, program, options, monitor)
+        answer = _run(solver, program, options, monitor, self._companion)
         if _doubtful(program, answer) and "qp_regularization_value" not in options.highs.settings:
             solver.clearSolver()
             solver.setOptionValue("qp_regularization_value", 0.0)
-            answer = _run(solver, program, options, monitor)
+            answer = _run(solver, program, options, monitor, self._companion)
         return answer
 
 
-def _run(solver: Any, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor) -> BackendAnswer:
-    solver.setOptionValue("time_limit", solver.getRunTime() + monitor.remaining_s)
-    listener = _Listener(solver, program.is_mixed_integer, monitor)
-    returned = solver.run()
+def _run(
+    solver: Any,
+    program: MixedIntegerProgram,
+    options: SolveOptions,
+    monitor: Monitor,
+    companion: Companion | None = None,
+) -> BackendAnswer:
+    solver.setOptionValue("time_limit", monitor.remaining_s)
+    listener = _Listener(solver, program.is_mixed_integer, monitor, companion)
+    returned: list[Any] = []
+    run_watched(lambda: returned.append(_run_here(solver)), listener.stop, monitor, listener.guard)
     listener.finish()
-    if returned == highspy.HighsStatus.kError or solver.getModelStatus() == Native.kNotset:
+    if returned[0] == highspy.HighsStatus.kError or solver.getModelStatus() == Native.kNotset:
         _explain_failure(solver, listener, options)
     return _answer(solver, program, options, monitor)
+
+
+def _run_here(solver: Any) -> Any:
+    """Run in a thread made for it: its scheduler, which fixes the number of threads, goes when the thread does."""
+    try:
+        return solver.run()
+    finally:
+        highspy._core._Highs.resetThreadScheduler(False)
 
 
 def _doubtful(program: MixedIntegerProgram, answer: BackendAnswer) -> bool:
@@ -206,6 +232,7 @@ def _require_convex(program: MixedIntegerProgram) -> None:
 
 def _pass_model(solver: Any, program: MixedIntegerProgram) -> None:
     matrix, hessian = program.matrix, program.hessian
+    _keep_small_values(solver, program)
     integrality = program.integer.astype(np.int32)
     quadratic = hessian is not None and hessian.num_nonzeros > 0
     returned = solver.passModel(
@@ -234,6 +261,17 @@ def _pass_model(solver: Any, program: MixedIntegerProgram) -> None:
         raise BackendError(f"highs refuses the model {program.name!r}{_suspicion(program)}")
 
 
+def _keep_small_values(solver: Any, program: MixedIntegerProgram) -> None:
+    """HiGHS drops coefficients up to its ``small_matrix_value``: lower it, or refuse what would change the model."""
+    if not has_small(program, _DROPPED):
+        return
+    _set(solver, "small_matrix_value", _LEAST_DROPPED)
+    name = small_that_matters(program, _LEAST_DROPPED)
+    if name:
+        message = f"highs drops coefficients up to {_LEAST_DROPPED:g}, and variable {name} has one that matters"
+        raise CapabilityError(f"{message}\nMaybe scale the variable or its row")
+
+
 def _suspicion(program: MixedIntegerProgram) -> str:
     largest = float(np.abs(program.matrix.values).max(initial=0.0))
     dearest = float(np.abs(program.cost).max(initial=0.0))
@@ -255,25 +293,36 @@ def _pass_start(solver: Any, program: MixedIntegerProgram, start: Floats | None,
 class _Listener:
     """Turns HiGHS's callbacks into events and asks it to stop."""
 
-    def __init__(self, solver: Any, mixed_integer: bool, monitor: Monitor) -> None:
+    def __init__(self, solver: Any, mixed_integer: bool, monitor: Monitor, companion: Companion | None = None) -> None:
         self.guard = Guard()
         self.complaints: list[str] = []
         self._monitor = monitor
         self._mixed_integer = mixed_integer
+        self._companion = companion if mixed_integer else None
         self._pending: float | None = None
         self._unsourced = "H"
+        self._stopping = False
         solver.setCallback(self._called, None)
         kinds = [int(_Types.kCallbackLogging), *sorted(_INTERRUPTS)]
         if mixed_integer:
             kinds += [int(_Types.kCallbackMipImprovingSolution), int(_Types.kCallbackMipLogging)]
+        if self._companion is not None:
+            kinds.append(int(_Types.kCallbackMipUserSolution))
         for kind in kinds:
             solver.startCallback(_Types(kind))
         self._solver = solver
 
     def _called(self, kind: int, message: str, out: Any, back: Any, _data: object) -> None:
         self.guard.run(lambda: self._heard(kind, message, out))
+        companion = self._companion
+        if companion is not None:
+            self.guard.run(lambda: _consult(companion, kind, out, back))
         if kind in _INTERRUPTS:
-            back.user_interrupt = self.guard.failed or self._monitor.should_stop
+            back.user_interrupt = self.guard.failed or self._stopping or self._monitor.should_stop
+
+    def stop(self) -> None:
+        """Ask HiGHS to stop at its next callback."""
+        self._stopping = True
 
     def _heard(self, kind: int, message: str, out: Any) -> None:
         if kind == int(_Types.kCallbackLogging):
@@ -314,8 +363,21 @@ class _Listener:
         for kind in _Types.__members__.values():
             if int(_Types.kCallbackMin) <= int(kind) <= int(_Types.kCallbackMax):
                 self._solver.stopCallback(kind)
-        self.guard.run(lambda: self._flush())
+        self.guard.run(self._flush)
         self.guard.raise_if_failed()
+
+
+def _consult(companion: Companion, kind: int, out: Any, back: Any) -> None:
+    """Give the companion what HiGHS tells, and HiGHS what the companion offers."""
+    if kind == int(_Types.kCallbackMipImprovingSolution):
+        companion.heard(np.array(out.mip_solution, np.float64))
+    elif kind in _INTERRUPTS:
+        companion.turn()
+    elif kind == int(_Types.kCallbackMipUserSolution):
+        companion.turn()
+        values = companion.offer()
+        if values is not None:
+            back.setSolution(values)
 
 
 def _explain_failure(solver: Any, listener: _Listener, options: SolveOptions) -> None:
@@ -341,6 +403,8 @@ def _answer(solver: Any, program: MixedIntegerProgram, options: SolveOptions, mo
         status = Status.INFEASIBLE_OR_UNBOUNDED
     if limit is Limit.INTERRUPTED and not monitor.cancelled.is_set():
         limit = Limit.TIME
+    if limit is Limit.NODES and options.node_limit is None:
+        limit = Limit.SOLUTIONS
     if limit is Limit.OTHER and monitor.should_stop:
         limit = Limit.INTERRUPTED if monitor.cancelled.is_set() else Limit.TIME
     dual_valid = not program.is_mixed_integer and bool(solution.dual_valid)

@@ -16,8 +16,8 @@ def lagrangian_bound(program: MixedIntegerProgram, row_duals: Floats, negligible
 
     With ``d = c - A'y`` every feasible ``x`` of a minimisation costs at least the sum of ``y_i`` times the side of row
     ``i`` that it prices and of ``d_j`` times the bound of ``x_j`` that is cheapest: weak duality, for any ``y``
-    (Neumaier and Shcherbina 2004, without the directed rounding). Infinite when it needs a bound that is not there, unless the
-    price on it is ``negligible`` beside the cost.
+    (Neumaier and Shcherbina 2004, without the directed rounding). Infinite when it needs a bound that is not there,
+    unless the price on it is ``negligible`` beside the cost.
     """
     sign = program.sense.sign
     prices = sign * np.array(row_duals, np.float64)

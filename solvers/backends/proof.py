@@ -1,4 +1,4 @@
-"""A solver says optimal: do its own bounds agree?"""
+"""Whether the bounds of a solver agree when it says optimal."""
 
 from __future__ import annotations
 

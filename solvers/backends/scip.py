@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from pyscipopt import SCIP_EVENTTYPE, SCIP_STATUS, Eventhdlr, Model
-from pyscipopt.scip import Expr, ExprCons, Term
+from pyscipopt import Eventhdlr, Model
+from pyscipopt.scip import PY_SCIP_EVENTTYPE, PY_SCIP_STATUS, Expr, ExprCons, Term
 
-from apportion.instances.errors import BackendError, OptionError
+from apportion.instances.errors import BackendError, CapabilityError, OptionError
 from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.solvers.backends.base import BackendAnswer, Capabilities
 from apportion.solvers.backends.callbacks import Guard
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.quadratic import objective_at
 from apportion.solvers.backends.registry import BACKENDS, require
+from apportion.solvers.backends.small_values import small_that_matters
 from apportion.solvers.backends.trivial import trivial_answer
-from apportion.solvers.backends.watch import Watch
+from apportion.solvers.backends.watch import run_watched
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import Setting, SolveOptions
 from apportion.solvers.status import Bounds, Limit, Status
@@ -43,7 +44,7 @@ STATUS: dict[str, tuple[Status, Limit | None]] = {
 }
 """Every native code by its name in ``pyscipopt.SCIP_STATUS``; ``NO_SOLUTION`` becomes ``FEASIBLE`` with a solution."""
 
-NATIVE_NAMES = tuple(sorted(name for name in dir(SCIP_STATUS) if not name.startswith("_")))
+NATIVE_NAMES = tuple(sorted(name for name in dir(PY_SCIP_STATUS) if not name.startswith("_")))
 
 _OWN = {
     "limits/time": "time_limit_s",
@@ -54,14 +55,15 @@ _OWN = {
     "display/verblevel": "listener=, which receives the events",
 }
 _INFINITE = 1e20
+_DROPPED = 1e-9
 _PRIMAL_UNKNOWN = 1e19
 
 
 class Scip:
     """SCIP behind the protocol of :class:`~apportion.solvers.backends.base.Backend`."""
 
-    name: ClassVar[str] = "scip"
-    capabilities: ClassVar[Capabilities] = BACKENDS["scip"].capabilities
+    name: str = "scip"
+    capabilities: Capabilities = BACKENDS["scip"].capabilities
 
     def run(
         self,
@@ -76,6 +78,8 @@ class Scip:
 
         Raises
         ------
+        CapabilityError
+            For a coefficient that SCIP takes for zero and that matters.
         OptionError
             For an unknown setting or a wrong value.
         """
@@ -86,16 +90,18 @@ class Scip:
         answer = trivial_answer(program)
         if answer is not None:
             return answer
+        name = small_that_matters(program, _DROPPED)
+        if name:
+            message = f"scip drops coefficients up to {_DROPPED:g}, and variable {name} has one that matters"
+            raise CapabilityError(f"{message}\nMaybe backend 'highs', or scale the variable")
         variables = _build(model, program)
         _pass_start(model, program, variables, start, monitor)
         model.setParam("limits/time", min(_INFINITE, monitor.remaining_s))
         guard = Guard()
         listener = _Listener(guard, monitor, "H" if start is None else "S")
         model.includeEventhdlr(listener, "apportion", "streams events and stops on request")
-        with Watch(monitor, model.interruptSolve, lambda: guard.failed):
-            model.optimizeNogil()
-        guard.run(lambda: listener.report_incumbent(model, listener.first_letter))
-        guard.raise_if_failed()
+        run_watched(model.optimizeNogil, model.interruptSolve, monitor, guard)
+        listener.report_incumbent(model, listener.first_letter)
         return _answer(model, program, variables, options, monitor)
 
 
@@ -121,13 +127,14 @@ def _set(model: Any, known: dict[str, Any], name: str, value: Setting) -> None:
     now = known[name]
     kind: tuple[type, ...] = (int, float) if isinstance(now, float) else (type(now),)
     fits = isinstance(value, kind) and isinstance(value, bool) == isinstance(now, bool)
+    advice = f"Maybe a {type(now).__name__} such as {now!r}"
+    wrong = OptionError(f"scip setting {name} cannot be {value!r}\n{advice}")
+    if not fits:
+        raise wrong
     try:
-        if not fits:
-            raise ValueError(name)
         model.setParam(name, value)
-    except (ValueError, LookupError, KeyError, OverflowError) as error:
-        message = f"scip setting {name} cannot be {value!r}"
-        raise OptionError(f"{message}\nMaybe a {type(now).__name__} such as {now!r}") from error
+    except (ValueError, LookupError, OverflowError) as error:
+        raise wrong from error
 
 
 def _build(model: Any, program: MixedIntegerProgram) -> list[Any]:
@@ -243,12 +250,12 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
         self._guard = guard
         self._monitor = monitor
         self._kinds = (
-            SCIP_EVENTTYPE.BESTSOLFOUND,
-            SCIP_EVENTTYPE.NODEFEASIBLE,
-            SCIP_EVENTTYPE.NODEINFEASIBLE,
-            SCIP_EVENTTYPE.NODEBRANCHED,
-            SCIP_EVENTTYPE.LPSOLVED,
-            SCIP_EVENTTYPE.PRESOLVEROUND,
+            PY_SCIP_EVENTTYPE.BESTSOLFOUND,
+            PY_SCIP_EVENTTYPE.NODEFEASIBLE,
+            PY_SCIP_EVENTTYPE.NODEINFEASIBLE,
+            PY_SCIP_EVENTTYPE.NODEBRANCHED,
+            PY_SCIP_EVENTTYPE.LPSOLVED,
+            PY_SCIP_EVENTTYPE.PRESOLVEROUND,
         )
         self._told = 0.0
 
@@ -275,17 +282,17 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
 
     def _heard(self, kind: int) -> None:
         model, monitor = self.model, self._monitor
-        if kind == SCIP_EVENTTYPE.BESTSOLFOUND:
+        if kind == PY_SCIP_EVENTTYPE.BESTSOLFOUND:
             self.report_incumbent(model, "T" if model.getNNodes() > 1 else "H")
         else:  # a start is stored before the first event that can be caught
             self.report_incumbent(model, self.first_letter)
-        if kind == SCIP_EVENTTYPE.PRESOLVEROUND:
+        if kind == PY_SCIP_EVENTTYPE.PRESOLVEROUND:
             monitor.log(f"presolve: {model.getNVars()} variables, {model.getNConss()} constraints")
         dual = model.getDualbound()
         if abs(dual) < _PRIMAL_UNKNOWN:
             monitor.bound(dual)
         now = monitor.elapsed_s
-        if kind != SCIP_EVENTTYPE.LPSOLVED and now - self._told >= 1.0:
+        if kind != PY_SCIP_EVENTTYPE.LPSOLVED and now - self._told >= 1.0:
             self._told = now
             monitor.node(int(model.getNTotalNodes()))
 

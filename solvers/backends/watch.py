@@ -1,41 +1,32 @@
-"""Stop a solver that has no callback for it: a thread that looks at the clock and the cancel flag."""
+"""Run a solver that has no callback for stopping, and stop it by the clock, the cancel flag or a signal."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from apportion.solvers.backends.callbacks import Guard
 from apportion.solvers.events import Monitor
 
 _LOOK_EVERY_S = 0.05
 
 
-class Watch:
-    """Calls ``stop`` once from a thread of its own when ``monitor.should_stop`` or ``failed()``.
+def run_watched(work: Callable[[], None], stop: Callable[[], None], monitor: Monitor, guard: Guard) -> None:
+    """Run ``work`` in a thread of its own and call ``stop`` when ``monitor.should_stop`` or a callback failed.
 
-    ``stop`` is called again at every look, since some solvers forget a stop that comes before their search begins.
+    The calling thread waits in Python, so that a signal is handled at once: inside a solver's C++ it would wait for
+    the end of the search. ``stop`` is called again at every look, since a solver forgets a stop that comes before its
+    search begins. What ``work`` raises, and what ``guard`` has kept, is raised here.
     """
-
-    def __init__(self, monitor: Monitor, stop: Callable[[], None], failed: Callable[[], bool]) -> None:
-        self._monitor = monitor
-        self._stop = stop
-        self._failed = failed
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="apportion-watch", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(_LOOK_EVERY_S):
-            if self._monitor.should_stop or self._failed():
-                self._stop()
+    thread = threading.Thread(target=lambda: guard.run(work), name="apportion-solver", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
+            if monitor.should_stop or guard.failed:
+                stop()
+    finally:
+        while thread.is_alive():
+            stop()
+            thread.join(_LOOK_EVERY_S)
+    guard.raise_if_failed()

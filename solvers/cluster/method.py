@@ -31,13 +31,13 @@ from apportion.solvers.status import Bounds, Limit, Status
 
 _TASK_GAIN = 1e-3
 _NODE_COST = 1e-4
-_SMALL = 12_000
+_SMALL = 3_000
 _MOST_VARIABLES = 2_000_000
 _PATTERN_SEARCH_S = 20.0
 _BOUND_S = 30.0
 _BOUND_ROUNDS = 60
 _IDLE_WINDOWS = 6
-_EXACT_WORK = 10.0
+_EXACT_WORK = 2.0
 _NODES_DETERMINISTIC = 20
 
 

@@ -1,4 +1,4 @@
-"""Unit commitment: the relaxation proves a bound, fixing what it is sure of finds a plan, the full program closes the gap."""
+"""Unit commitment: relax for a bound, fix what the relaxation is sure of for a plan, solve in full to close the gap."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from apportion.instances.commitment import Commitment, UnitCommitment
 from apportion.instances.core import Sense
 from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.models.commitment.arrays import Formulation, decode, formulate
+from apportion.models.commitment.fleet import Fleet
 from apportion.solvers.advisor import Advice, Advisor
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.base import BackendAnswer
@@ -20,7 +21,7 @@ from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.solve import limit_reached
-from apportion.solvers.status import Bounds, Limit, Status
+from apportion.solvers.status import Bounds, Status
 
 GUARDS_H = (1, 4, 8)
 """Hours to both sides on which the relaxation must agree before a state is fixed; the next when one is infeasible."""
@@ -39,7 +40,9 @@ def commit(
     1. The linear relaxation gives the first bound.
     2. Every unit-hour that the relaxation puts at 0 or 1 together with its neighbour hours is fixed there; the small
        program that is left gives the first plan.
-    3. While the gap is open, the full program goes on from that plan.
+    3. While the gap is open, those states are freed again to which the relaxation is indifferent by its reduced costs,
+       and the larger program that is left is solved from that plan on.
+    4. While the gap is open, the full program goes on from the best plan.
 
     Of an advisor it uses ``start`` and, in the second step, ``fix``; neither can make a bound wrong.
     """
@@ -54,9 +57,40 @@ def commit(
     relaxation = search.relax()
     if relaxation.status is not Status.OPTIMAL or relaxation.values is None:
         return search.answer(build_s, relaxation)
-    search.dive(relaxation.values, advice)
+    search.dive(relaxation, advice)
     last = search.finish() if search.gap_is_open and not monitor.should_stop else relaxation
     return search.answer(build_s, last)
+
+
+def settled(commit: Floats, guard_h: int) -> NDArray[np.bool_]:
+    """Which unit-hours of a relaxed ``commit`` are 0 or 1 together with ``guard_h`` hours to both sides."""
+    hours = np.arange(commit.shape[1])
+    near = [commit[:, np.clip(hours + shift, 0, hours[-1])] for shift in range(-guard_h, guard_h + 1)]
+    agreed: NDArray[np.bool_] = (np.max(near, axis=0) < _WHOLE) | (np.min(near, axis=0) > 1.0 - _WHOLE)
+    return agreed
+
+
+def indifferent(price: Floats, commit: Floats, fleet: Fleet) -> NDArray[np.bool_]:
+    """Which unit-hours lie in a stretch, long enough for a run or a stop, whose reduced costs ``price`` are all zero.
+
+    There the relaxation has no opinion: the unit could as well be in the other state.
+    """
+    free = np.zeros(commit.shape, np.bool_)
+    for shortest, relevant in ((fleet.min_up, commit < 0.5), (fleet.min_down, commit > 0.5)):
+        for length in np.unique(shortest):
+            units = np.flatnonzero(shortest == length)
+            zero = np.abs(price[units]) <= _WHOLE
+            free[units] |= relevant[units] & _in_long_stretch(zero, min(int(length), commit.shape[1]))
+    return free
+
+
+def _in_long_stretch(marks: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """Which entries of each row lie in ``length`` marked ones in a row."""
+    windows = np.lib.stride_tricks.sliding_window_view(marks, length, axis=1).all(axis=2)
+    within = np.zeros(marks.shape, np.bool_)
+    for shift in range(length):
+        within[:, shift : shift + windows.shape[1]] |= windows
+    return within
 
 
 @dataclass
@@ -135,35 +169,37 @@ class _Search:
             return
         self._keep(answer.values, answer.bounds.primal, "S")
 
-    def dive(self, relaxed: Floats, advice: Advice) -> None:
-        """Fix what the relaxation and its neighbour hours agree on, or an advisor knows, and solve the rest."""
-        attempts = [(guard, advice) for guard in GUARDS_H[:1] if advice.fix]
-        attempts += [(guard, Advice()) for guard in GUARDS_H]
-        for guard, trusted in attempts:
-            if self.monitor.should_stop:
-                return
-            lower, upper = self._agreed_bounds(relaxed, guard)
-            for column, value in trusted.fix.items():
-                if self.program.integer[column] and self.program.lower[column] <= value <= self.program.upper[column]:
-                    lower[column] = upper[column] = round(value)
-            restricted = replace(self.program, lower=lower, upper=upper)
-            answer = self._run(restricted, self._subproblem_options(), self._sub_monitor(), self._start(restricted))
-            if answer.values is not None:
-                self._keep(answer.values, answer.bounds.primal, "R")
-                return
+    def dive(self, relaxation: BackendAnswer, advice: Advice) -> None:
+        """Fix what the relaxation is sure of, or an advisor knows, and solve the rest; first with most fixed."""
+        if relaxation.values is None:
+            return
+        commit = self.formulation.model.split(relaxation.values)["commit"]
+        if advice.fix:
+            self._solve_restricted(commit, settled(commit, GUARDS_H[0]), advice)
+        for guard in GUARDS_H:
+            found = self._solve_restricted(commit, settled(commit, guard), Advice())
+            if found or self.monitor.should_stop:
+                break
+        if self.gap_is_open and relaxation.reduced_costs is not None and not self.monitor.should_stop:
+            price = self.formulation.model.split(relaxation.reduced_costs)["commit"]
+            sure = settled(commit, GUARDS_H[0]) & ~indifferent(price, commit, self.formulation.fleet)
+            self._solve_restricted(commit, sure, Advice())
 
-    def _agreed_bounds(self, relaxed: Floats, guard: int) -> tuple[Floats, Floats]:
-        """Bounds in which a state is fixed that is the same whole number ``guard`` hours to both sides."""
-        commit = self.formulation.model.split(relaxed)["commit"]
+    def _solve_restricted(self, commit: Floats, sure: NDArray[np.bool_], advice: Advice) -> bool:
+        """Solve with the ``sure`` states fixed where the relaxation has them; return whether there is a plan."""
         columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
-        hours = np.arange(commit.shape[1])
-        near = [commit[:, np.clip(hours + shift, 0, hours[-1])] for shift in range(-guard, guard + 1)]
-        off = np.max(near, axis=0) < _WHOLE
-        on = np.min(near, axis=0) > 1.0 - _WHOLE
         lower, upper = np.array(self.program.lower), np.array(self.program.upper)
-        lower[columns[on].astype(np.int64)] = 1.0
-        upper[columns[off].astype(np.int64)] = 0.0
-        return lower, np.maximum(lower, upper)
+        lower[columns[sure & (commit > 0.5)].astype(np.int64)] = 1.0
+        upper[columns[sure & (commit < 0.5)].astype(np.int64)] = 0.0
+        for column, value in advice.fix.items():
+            if self.program.integer[column] and self.program.lower[column] <= value <= self.program.upper[column]:
+                lower[column] = upper[column] = round(value)
+        restricted = replace(self.program, lower=lower, upper=np.maximum(lower, upper))
+        answer = self._run(restricted, self._subproblem_options(), self._sub_monitor(), self._start(restricted))
+        if answer.values is None:
+            return False
+        self._keep(answer.values, answer.bounds.primal, "R")
+        return True
 
     def _subproblem_options(self) -> SolveOptions:
         nodes = min(SUBPROBLEM_NODES, self.options.node_limit or SUBPROBLEM_NODES)

@@ -26,7 +26,7 @@ _FIRST_CHUNKS = 4
 _CHUNKS_BETWEEN = 6
 _ITERATIONS = 20_000
 _NEAR_ONE = 0.9
-_SHARES = (0.25, 0.5, 0.1)
+_VARIANTS = ((0.25, 0.5), (0.3, 0.9), (0.1, 0.5))
 _MOST_ROUNDS = 40
 
 
@@ -128,8 +128,8 @@ class Portfolio:
         yield
         continuous = not bool(box.integer.all())
         if root is not None:
-            for share in _SHARES:
-                yield from self._relaxed_dive(box, root, share)
+            for share, lift in _VARIANTS:
+                yield from self._relaxed_dive(box, root, share, lift)
                 self._local()
                 yield
         while True:
@@ -147,24 +147,34 @@ class Portfolio:
         self._spent += (iterations if relaxed is None else relaxed.iterations + 1) * (box.num_rows + 1)
         return relaxed
 
-    def _relaxed_dive(self, box: Problem, root: Relaxed, share: float) -> Iterator[None]:
-        """Fix the columns that the relaxation has near one, propagate, relax again, until all are fixed."""
-        relaxed: Relaxed | None = root
-        inside = box
+    def _relaxed_dive(self, box: Problem, root: Relaxed, share: float, lift: float) -> Iterator[None]:
+        """Fix the columns that the relaxation has near one, propagate, relax again, until all are fixed.
+
+        ``share`` of the fractional columns are fixed in each round, at ``floor(value + lift)``. A round that leaves no
+        feasible relaxation is tried once more with its columns rounded up.
+        """
+        relaxed, inside = root, box
         for _ in range(_MOST_ROUNDS):
-            if relaxed is None or relaxed.objective >= self.objective:
+            if relaxed.objective >= self.objective:
                 return
-            order, preferred = _by_relaxation(inside, relaxed)
+            order, height = _by_relaxation(inside, relaxed)
             if not len(order):
                 self._take(relaxed.values, "R")
                 return
-            outcome = self._dive(inside, order[: _how_many(inside, relaxed, order, share)], preferred)
-            yield
-            if outcome.infeasible or not outcome.complete:
+            batch = order[: _how_many(relaxed, order, height, share)]
+            for preferred in (np.floor(relaxed.values + lift), np.ceil(relaxed.values - FEASIBILITY_TOLERANCE)):
+                outcome = self._dive(inside, batch, preferred)
+                yield
+                if not outcome.complete:
+                    continue
+                smaller = inside.with_bounds(outcome.lower, np.maximum(outcome.lower, outcome.upper))
+                after = self._relax(smaller, _ITERATIONS // 4)
+                yield
+                if after is not None:
+                    break
+            else:
                 return
-            inside = inside.with_bounds(outcome.lower, np.maximum(outcome.lower, outcome.upper))
-            relaxed = self._relax(inside, _ITERATIONS // 4)
-            yield
+            inside, relaxed = smaller, after
 
     def _flips(self, box: Problem) -> Iterator[None]:
         """Move one integer column of the incumbent in its cheaper direction and let a linear program do the rest."""
@@ -238,19 +248,17 @@ class Portfolio:
 
 
 def _by_relaxation(box: Problem, relaxed: Relaxed) -> tuple[Ints, Floats]:
-    """The open integer columns, farthest above their lower bound first; those at it last, dearest first."""
+    """The open integer columns, farthest above their lower bound first, and how far; those at it dearest first."""
     columns = np.flatnonzero(box.integer & (box.lower < box.upper)).astype(np.int64)
     height = relaxed.values[columns] - np.where(np.isfinite(box.lower[columns]), box.lower[columns], 0.0)
-    price = relaxed.reduced_costs[columns]
-    return columns[np.lexsort((-price, -np.round(height, 6)))], relaxed.values
+    order = np.lexsort((-relaxed.reduced_costs[columns], -np.round(height, 6)))
+    return columns[order], height[order]
 
 
-def _how_many(box: Problem, relaxed: Relaxed, order: Ints, share: float) -> int:
+def _how_many(relaxed: Relaxed, order: Ints, height: Floats, share: float) -> int:
     """Those near one, and a share of those between; all when none is between."""
     values = relaxed.values[order]
     fractional = np.abs(values - np.rint(values)) > FEASIBILITY_TOLERANCE
     if not fractional.any():
         return len(order)
-    above = values - np.where(np.isfinite(box.lower[order]), box.lower[order], 0.0)
-    return int((above >= _NEAR_ONE).sum() + max(1, np.ceil(share * fractional.sum())))
-
+    return int((height >= _NEAR_ONE).sum() + max(1, np.ceil(share * fractional.sum())))

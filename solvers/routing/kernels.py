@@ -393,11 +393,11 @@ def _recreate(
     for position in range(count):
         client = nodes[REMOVED, position]
         room = data.capacity - facts[DEMAND, client]
-        best, route, place = _cheapest_near(
+        _, route, place = _cheapest_near(
             distance, duration, facts, beside, room, timed, nodes, load, times, random, client
         )
         if route == ABSENT:
-            best, route, place = cheapest_anywhere(
+            _, route, place = cheapest_anywhere(
                 distance, duration, facts, room, timed, nodes, fleet, load, times, client
             )
         if (position < seeds or route == ABSENT) and room >= 0.0:
@@ -510,9 +510,7 @@ def recover_best(data: Data, state: State) -> None:
 
 
 @numba.njit(cache=True)
-def improve(
-    data: Data, state: State, iterations: int, temperature: float, cooling: float, opening: float
-) -> float:
+def improve(data: Data, state: State, iterations: int, temperature: float, cooling: float, opening: float) -> float:
     """Run ``iterations`` of ruin and recreate; return the temperature, multiplied by ``cooling`` after each."""
     distance, facts = data.distance, data.facts
     nodes, fleet, keys, random = state.nodes, state.fleet, state.keys, state.random

@@ -12,8 +12,6 @@ from apportion.solvers.routing.kernels import ABSENT, Data, Floats, Ints, State
 
 NUM_NEIGHBOURS = 100
 GRANULAR = 40
-OPENING = 0.1
-"""How often an iteration may open a route although others have room."""
 _WAITING = 0.2
 _SCALES = (1.0, 10.0)
 
@@ -101,17 +99,20 @@ class Search:
         return float(self.state.totals[kernels.BEST]) / self.scale
 
     @property
+    def average_edge(self) -> float:
+        """The distance per client of the best routes, in the unit of the search: the scale of temperatures."""
+        return float(self.state.totals[kernels.BEST]) / max(1, self.state.nodes.shape[1] - 1)
+
+    @property
     def iterations(self) -> int:
         """Iterations done."""
         return int(self.state.counters[kernels.ITERATION])
 
-    @property
-    def idle(self) -> int:
-        """Iterations since the last improvement."""
-        return int(self.state.counters[kernels.ITERATION] - self.state.counters[kernels.IMPROVED_AT])
-
     def place(self, plan: Routes | None, order: Ints, seeds: int = 0) -> None:
-        """Begin with the routes of ``plan`` (one that passes the check) and insert who is left in ``order``."""
+        """Begin with the routes of ``plan`` (one that passes the check) and insert who is left in ``order``.
+
+        The first ``seeds`` of these get routes of their own as long as there are vehicles.
+        """
         data, state = self.data, self.state
         for route, clients in enumerate(clients for clients in plan.routes if clients) if plan else ():
             state.nodes[kernels.SEQUENCE, : len(clients)] = clients
@@ -123,7 +124,7 @@ class Search:
         state.counters[kernels.NUM_FREE] = len(free)
         kernels.construct(self.data, self.state, order, seeds)
 
-    def run(self, iterations: int, temperature: float, cooling: float, opening: float = OPENING) -> float:
+    def run(self, iterations: int, temperature: float, cooling: float, opening: float) -> float:
         """A chunk of iterations; return the temperature after it."""
         return kernels.improve(self.data, self.state, iterations, temperature, cooling, opening)
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 USAGE, FAILED_CHECK, MISSING, INTERNAL, BROKEN_PIPE, INTERRUPTED = 2, 6, 5, 70, 141, 130
 
+DEBUG_VARIABLE = "APPORTION_DEBUG"
+"""Set to 1, errors keep their tracebacks."""
+
 app = App(
     name="apportion",
     help="Divide scarce things well: an instance file goes in, a checked plan with a proven bound comes out.",
@@ -69,12 +72,14 @@ def _complain(message: str, code: int) -> int:
 
 
 def _raise_or(error: BaseException, message: str, code: int) -> int:
-    if os.environ.get("APPORTION_DEBUG") == "1":
+    if os.environ.get(DEBUG_VARIABLE) == "1":
         raise error
     return _complain(message, code)
 
 
 def _internal(error: Exception) -> int:
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        raise error
     from apportion.tasks import keep_traceback
 
     where = keep_traceback()

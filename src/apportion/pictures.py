@@ -28,7 +28,7 @@ _MOST_POINTS = 2000
 _TALLEST, _SHORTEST = 640, 280
 
 LIGHT: Json = {
-    "background": None,
+    "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {"labelColor": "#4b5563", "titleColor": "#374151", "gridColor": "#e5e7eb", "domainColor": "#9ca3af"},

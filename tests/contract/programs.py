@@ -78,6 +78,16 @@ def knapsack(size: int = 30, rows: int = 5, seed: int = 0, sense: Sense = MAX) -
     return program(value, weights, low, high, upper=1.0, integer=True, sense=sense)
 
 
+def market_split() -> MixedIntegerProgram:
+    """A market-split problem: no backend here finishes it within seconds."""
+    rng = np.random.default_rng(4)
+    weights = rng.integers(0, 100, (5, 40)).astype(float)
+    half = np.floor(weights.sum(axis=1) / 2)
+    slacks = np.hstack([np.eye(5), -np.eye(5)])
+    cost = [0.0] * 40 + [1.0] * 10
+    return program(cost, np.hstack([weights, slacks]), half, half, upper=[1.0] * 40 + [2000.0] * 10, integer=True)
+
+
 def triangle(matrix: Sequence[Sequence[float]]) -> SparseColumns:
     """The lower triangle of a symmetric matrix, by columns."""
     return columns_of(np.tril(np.array(matrix, np.float64)), len(matrix))
@@ -124,6 +134,7 @@ CASES: tuple[Case, ...] = (
         objective=5 * np.e,
     ),
     Case("mip mixed", lambda: program([1, 1], [[2, 1]], [3.5], [inf], integer=[True, False]), objective=2.0),
+    Case("lp small coefficient", lambda: program([1], [[1e-10]], [5], [inf], upper=1e12), objective=5e10),
     Case("mip infeasible", lambda: program([1, 1], [[2, 4]], [3], [3], integer=True), _INFEASIBLE),
     Case("mip unbounded", lambda: program([-1], [[1]], [0], [inf], upper=inf, integer=True), _OPEN),
     Case("mip no whole number", lambda: program([1], lower=0.2, upper=0.8, integer=True), _INFEASIBLE),

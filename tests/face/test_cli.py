@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from face import fake_methods
-from face.shell import DRIVER, OPTIMUM, environment, run, tiny
 
 from apportion.cli import main
 from apportion.solvers.registry import METHODS
+from face import fake_methods
+from face.shell import DRIVER, OPTIMUM, environment, run, tiny
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 import pytest
-from contract.programs import MAX, knapsack, program
 from ortools.math_opt.python import mathopt
 from ortools.sat.python import cp_model
 
@@ -24,6 +23,7 @@ from apportion.instances.program import Indicator, SpecialOrderedSet, VariableVa
 from apportion.models.constraint_model.rules import RULES
 from apportion.solvers.events import Event, EventKind
 from apportion.solvers.status import Limit, Status
+from contract.programs import MAX, knapsack, program
 
 # ---------------------------------------------------------------- programs and files
 
@@ -259,7 +259,7 @@ def test_cp_sat_names_what_was_not_checked(monkeypatch: pytest.MonkeyPatch) -> N
     assert apportion.solve(shop()[0]).message == "not checked: unknown kind (1)"
 
 
-# ---------------------------------------------------------------- MathOpt and imports
+# ---------------------------------------------------------------- MathOpt
 
 
 def test_mathopt() -> None:

@@ -117,6 +117,21 @@ def test_indicators_broadcast(model: Model) -> None:
     assert indicators[8].upper == 7.0
 
 
+def test_later_writes_into_the_data_change_nothing() -> None:
+    bound, factor, flags = np.ones(2), np.array([2.0, 3.0]), np.array([True, False])
+    model = Model("copies")
+    x = model.add_variables("x", 2, upper=bound, integer=flags)
+    scaled = factor * x
+    model.add_constraints("rows", scaled, upper=bound)
+    bound[:], factor[:], flags[:] = 9.0, 9.0, True
+    model.minimise(scaled.sum())
+    program = model.compile()
+    np.testing.assert_array_equal(program.upper, 1.0)
+    np.testing.assert_array_equal(program.row_upper, 1.0)
+    np.testing.assert_array_equal(program.cost, [2.0, 3.0])
+    np.testing.assert_array_equal(program.integer, [True, False])
+
+
 def test_integrality_by_element() -> None:
     model = Model("mixed")
     model.add_variables("x", 3, integer=[True, False, True])
@@ -140,6 +155,14 @@ def test_from_program_gives_the_same_program_and_takes_more(model: Model) -> Non
     assert grown.hessian is not None
     np.testing.assert_array_equal(grown.hessian.values, program.hessian.values)
     np.testing.assert_array_equal(grown.matrix.values.sum(), program.matrix.values.sum() + 1)
+
+
+def test_names_from_elsewhere_must_not_meet_new_ones(model: Model) -> None:
+    again = Model.from_program(model.compile(names=True))
+    again.add_constraints("total", again.variables["columns"][0] <= 1)
+    with pytest.raises(ModelError, match="constraint 'total': two have that name"):
+        again.compile(names=True)
+    assert again.compile().num_rows == 12
 
 
 def _other(model: Model) -> Any:

@@ -48,7 +48,7 @@ def reference(instance: UnitCommitment) -> Model:
     return model
 
 
-def _reference_unit(
+def _reference_unit(  # noqa: C901 - one line per equation of the paper
     model: Model, g: int, unit: ThermalUnit, T: int, demand: list[Any], reserves: list[Any]
 ) -> LinearExpression:
     rows = itertools.count()
@@ -260,7 +260,9 @@ def _dispatch_cost(instance: UnitCommitment, committed: np.ndarray[Any, Any], be
     held: list[Any] = [0.0] * periods
     cost: Any = 0.0
     for g, unit in enumerate(instance.thermal):
-        p, r, c = (model.add_variables(f"{name}{g}", (periods,), lower=low) for name, low in (("p", 0), ("r", 0), ("c", -1e9)))
+        p, r, c = (
+            model.add_variables(f"{name}{g}", (periods,), lower=low) for name, low in (("p", 0), ("r", 0), ("c", -1e9))
+        )
         on = [unit.initially_on, *committed[g].tolist(), committed[g, -1]]
         for t in range(periods):
             lines = [f"unit {g} hour {t} {k}" for k in range(40)]
@@ -276,12 +278,14 @@ def _dispatch_cost(instance: UnitCommitment, committed: np.ndarray[Any, Any], be
                 model.add_constraints(lines.pop(), p[t] >= unit.power_min_mw)
                 model.add_constraints(lines.pop(), p[t] + r[t] <= most)
                 points = unit.production
-                for a, b in zip(points, points[1:], strict=False):
+                for a, b in itertools.pairwise(points):
                     slope = (b.cost - a.cost) / (b.power_mw - a.power_mw)
                     model.add_constraints(lines.pop(), c[t] >= a.cost + slope * (p[t] - a.power_mw))
                 cost = cost + c[t]
             above = p[t] - unit.power_min_mw * on[t + 1]
-            earlier: Any = p[t - 1] - unit.power_min_mw * on[t] if t else unit.initial_power_mw - unit.power_min_mw * on[0]
+            earlier: Any = (
+                p[t - 1] - unit.power_min_mw * on[t] if t else unit.initial_power_mw - unit.power_min_mw * on[0]
+            )
             model.add_constraints(lines.pop(), above + r[t] - earlier <= unit.ramp_up_mw)
             model.add_constraints(lines.pop(), earlier - above <= unit.ramp_down_mw)
             supply[t] = supply[t] + p[t]

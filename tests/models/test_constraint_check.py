@@ -92,11 +92,11 @@ BUILDERS: dict[str, Build] = {
     "no_overlap_2d": _boxes,
     "no_overlap_2d points": _points,
     "circuit": lambda m, x, b: m.add_circuit(_arcs(b)) and None,
-    "routes": lambda m, x, b: m.add_multiple_circuit(_arcs(b)[:4] + [(0, 2, b[4])]) and None,
+    "routes": lambda m, x, b: m.add_multiple_circuit([*_arcs(b)[:4], (0, 2, b[4])]) and None,
 }
 
 
-class _Collect(cp_model.CpSolverSolutionCallback):
+class _Collect(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.found: set[tuple[int, ...]] = set()
@@ -147,7 +147,7 @@ def small() -> tuple[cp_model.CpModel, Any, Any]:
 
 
 def test_violations_are_named() -> None:
-    model, x, y = small()
+    model, _, _ = small()
     verdict = check(ConstraintModel(model), WholeNumbers((12, 1)))
     assert [(v.rule, v.place) for v in verdict.violations] == [("domain", "variable x"), ("linear", "constraint room")]
     assert verdict.violations[1].amount == 6

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.programs import MAX, program, triangle
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from apportion.instances.errors import PlanError
 from apportion.instances.program import Indicator, MixedIntegerProgram, SpecialOrderedSet, VariableValues
 from apportion.models.checking import check
 from apportion.models.program.check import objective
+from contract.programs import MAX, program, triangle
 
 
 def factory() -> MixedIntegerProgram:
@@ -138,7 +138,7 @@ def test_rows_are_those_of_dense_algebra(seed: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = rng.integers(-2, 3, (3, 4)).astype(float)
     low = rng.integers(-4, 1, 3).astype(float)
-    high = low + rng.integers(0, 5, 3)
+    high = low + rng.integers(0, 5, 3).astype(float)
     point = rng.integers(0, 4, 4).astype(float)
     instance = program([0] * 4, matrix, low, high)
     activity = matrix @ point

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.programs import MAX, MIN, program
 
 from apportion.instances.core import Sense
 from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
@@ -22,6 +21,7 @@ from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer, Result
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Bounds, Status
+from contract.programs import MAX, MIN, program
 
 TRUE_PLAN = VariableValues({"x0": 2.0, "x1": 1.0})
 

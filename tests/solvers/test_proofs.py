@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from math import inf, pi, sqrt
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
-from contract.programs import MAX, MIN, program, triangle
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from apportion.instances.core import Sense
 from apportion.instances.errors import CapabilityError
-from apportion.instances.program import Indicator, MixedIntegerProgram
+from apportion.instances.program import Indicator, MixedIntegerProgram, SparseColumns
 from apportion.models.conversion.cp_sat import scaled_row, to_cp_sat
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.callbacks import Guard
@@ -25,11 +26,12 @@ from apportion.solvers.backends.lagrangian import lagrangian_bound
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.quadratic import objective_at, tangent_bound
 from apportion.solvers.backends.trivial import empty_range, trivial_answer
-from apportion.solvers.backends.watch import Watch
+from apportion.solvers.backends.watch import run_watched
 from apportion.solvers.convexity import _pivots_positive, is_convex
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.status import Bounds, Limit, Status
+from contract.programs import MAX, MIN, program, triangle
 
 SEEDS = st.integers(0, 10**6)
 
@@ -138,6 +140,12 @@ def test_convexity_of_large_matrices(rank: int) -> None:
     assert not is_convex(program([0.0] * 300, hessian=triangle(dented.tolist())))
 
 
+def test_no_quadratic_part_is_convex() -> None:
+    zero = SparseColumns(np.array([0, 1], np.int32), np.array([0], np.int32), np.zeros(1))
+    assert is_convex(program([1.0], hessian=zero))
+    assert is_convex(program([1.0]))
+
+
 def test_singular_pivots_are_not_called_convex() -> None:
     import scipy.sparse
 
@@ -188,7 +196,8 @@ def test_scaled_rows_cut_nothing_off_and_admit_nothing(weights: list[float], sid
 def test_exact_denominators() -> None:
     box = [(0, 5), (0, 5)]
     row = scaled_row("row", [0, 1], [0.1, 0.25], box, 10**6, 1e-7)
-    assert (row.coefficients, row.scale, row.least, row.most) == ((2, 5), 20, 0, 0)
+    assert (row.coefficients, row.scale) == ((2, 5), 20)
+    assert row.least == row.most == 0
     thirds = scaled_row("row", [0, 1], [1 / 3, 0.5], box, 10**6, 1e-7)
     assert (thirds.coefficients, thirds.scale) == ((2, 3), 6)
     irrational = scaled_row("row", [0, 1], [pi, sqrt(2)], box, 10**6, 1e-7)
@@ -233,18 +242,44 @@ def test_guard_keeps_the_first_error_and_stops_calling() -> None:
         guard.raise_if_failed()
 
 
-def test_watch_stops_once_asked_and_ends() -> None:
-    monitor = Monitor(MIN)
-    stopped = threading.Event()
-    with Watch(monitor, stopped.set, lambda: False):
-        assert not stopped.wait(0.12)
-        monitor.cancel()
-        assert stopped.wait(2.0)
-    assert not any(t.name == "apportion-watch" and t.is_alive() for t in threading.enumerate())
+def test_watched_work_is_stopped_and_ends() -> None:
+    monitor, guard, stopped = Monitor(MIN), Guard(), threading.Event()
+    timer = threading.Timer(0.1, monitor.cancel)
+    timer.start()
+    run_watched(lambda: None if stopped.wait(5.0) else pytest.fail("never stopped"), stopped.set, monitor, guard)
+    timer.join()
+    assert stopped.is_set()
 
 
-def test_watch_costs_little() -> None:
-    before: Any = time.process_time()
-    with Watch(Monitor(MIN), lambda: None, lambda: False):
-        time.sleep(0.3)
-    assert time.process_time() - before < 0.1
+def test_watched_work_that_ends_costs_little() -> None:
+    before = time.process_time()
+    run_watched(lambda: None, lambda: None, Monitor(MIN), Guard())
+    assert time.process_time() - before < 0.02
+
+
+def test_watched_work_that_raises() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_watched(fail, lambda: None, Monitor(MIN), Guard())
+
+
+@pytest.mark.parametrize("backend", ["highs", "cp-sat", "scip"])
+def test_control_c_stops_a_solver_in_the_main_thread(backend: str) -> None:
+    code = (
+        "import os, signal, sys, threading; sys.path.insert(0, sys.argv[1])\n"
+        "from contract.programs import market_split\n"
+        "from apportion.solvers.backends import backend_named\n"
+        "from apportion.solvers.events import Monitor\n"
+        "from apportion.solvers.options import SolveOptions\n"
+        "backend, case = backend_named(sys.argv[2]), market_split()\n"
+        "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "try: backend.run(case, SolveOptions(), Monitor(case.sense, None, 60.0))\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    began = time.perf_counter()
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert done.stdout.strip() == "interrupted", done.stderr
+    assert time.perf_counter() - began < 20.0
