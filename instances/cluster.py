@@ -111,8 +111,8 @@ class Tasks:
         """Make the table from any sequences; :class:`ClusterPlacement` checks it."""
         named = tuple(names)
         allowed = ((),) * len(named) if allowed_types is None else tuple(tuple(a) for a in allowed_types)
-        amounts = (cast("Ints", a) for a in (cpu_milli, memory_mib, num_gpus, gpu_milli))
-        return cls(named, *amounts, allowed)
+        cpu, memory = cast("Ints", cpu_milli), cast("Ints", memory_mib)
+        return cls(named, cpu, memory, cast("Ints", num_gpus), cast("Ints", gpu_milli), allowed)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -120,8 +120,10 @@ class Tasks:
     def select(self, positions: Sequence[int] | Ints) -> Tasks:
         """The tasks at ``positions`` in that order."""
         where = np.asarray(positions, np.int64)
-        amounts = (a[where] for a in (self.cpu_milli, self.memory_mib, self.num_gpus, self.gpu_milli))
-        return Tasks(tuple(self.names[i] for i in where), *amounts, tuple(self.allowed_types[i] for i in where))
+        names = tuple(self.names[i] for i in where)
+        allowed = tuple(self.allowed_types[i] for i in where)
+        cpu, memory = self.cpu_milli[where], self.memory_mib[where]
+        return Tasks(names, cpu, memory, self.num_gpus[where], self.gpu_milli[where], allowed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,13 +203,13 @@ def _ratio(demand: float | np.integer, capacity: float | np.integer) -> float:
 
 def _checked_nodes(faults: FaultList, nodes: Nodes) -> Nodes:
     most = {"cpu_milli": MOST_AMOUNT, "memory_mib": MOST_AMOUNT, "num_gpus": MOST_GPUS}
-    amounts = _amounts(faults, "nodes", nodes, most)
+    cpu, memory, gpus = _amounts(faults, "nodes", nodes, most)
     _check_names(faults, "nodes", nodes.names)
     fits = len(nodes.gpu_types) == len(nodes.names)
     faults.require(fits, "nodes.gpu_types", f"must have {len(nodes.names)} entries", len(nodes.gpu_types))
     for position, kind in enumerate(nodes.gpu_types):
         faults.require(isinstance(kind, str), f"nodes[{position}].gpu_type", "must be a text", kind)
-    return Nodes(nodes.names, *amounts, nodes.gpu_types)
+    return Nodes(nodes.names, cpu, memory, gpus, nodes.gpu_types)
 
 
 def _checked_tasks(faults: FaultList, tasks: Tasks) -> Tasks:

@@ -67,6 +67,8 @@ class Conflict:
         What says that the parts alone conflict.
     num_solves
         Solves that it took.
+    rows, bounds
+        The rows, and the columns whose bounds take part, by position (constraints, for a constraint model).
     """
 
     parts: tuple[ConflictPart, ...]
@@ -75,6 +77,8 @@ class Conflict:
     method: str
     proof: str
     num_solves: int = 0
+    rows: tuple[int, ...] = ()
+    bounds: tuple[int, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -257,5 +257,10 @@ def _undecided(
 
 def _solvable(program: MixedIntegerProgram, groups: Sequence[Group], budget: Budget, values: Floats) -> Explanation:
     sensitivity = find_sensitivity(program, groups, budget, values)
-    notes = () if sensitivity else ("Duals and ranges exist for linear objectives without sets and indicators only.",)
+    notes = () if sensitivity else (_NO_SENSITIVITY,)
     return Explanation(program.name, Diagnosis.SOLVABLE, sensitivity=sensitivity, notes=notes)
+
+
+_NO_SENSITIVITY = (
+    "No duals and ranges: they exist for linear objectives without ordered sets and indicators, when a plan is known."
+)

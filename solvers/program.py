@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -15,6 +14,7 @@ from apportion.models.checking import check
 from apportion.solvers.advisor import Advisor
 from apportion.solvers.backends import BACKENDS, backend_named, refusal, require
 from apportion.solvers.backends.base import Backend, BackendAnswer
+from apportion.solvers.backends.registry import is_installed
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
@@ -66,7 +66,7 @@ def _choose(program: MixedIntegerProgram, options: SolveOptions) -> Backend:
         return backend_named(options.backend)
     able = [name for name in _PREFERENCE if not refusal(program, name)] or [_PREFERENCE[0]]
     for name in able:
-        if importlib.util.find_spec(BACKENDS[name].package) is not None:
+        if is_installed(name):
             return backend_named(name)
     wanted = " or ".join(BACKENDS[name].distribution for name in able)
     raise BackendMissingError(f"no installed backend can solve {program.name!r}\nMaybe pip install {wanted}")
@@ -128,7 +128,8 @@ def _whole(program: MixedIntegerProgram, values: Floats, options: SolveOptions, 
         return values  # not what rounding may hide: the check will name it
     if np.array_equal(rounded, values) or _holds(program, rounded):
         return rounded
-    if not program.integer.all() and program.hessian is None and not (program.ordered_sets or program.indicators):
+    plain = program.hessian is None and not (program.ordered_sets or program.indicators)
+    if plain and not program.integer.all() and is_installed("highs"):
         fixed = replace(
             program,
             lower=np.where(program.integer, rounded, program.lower),

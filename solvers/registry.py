@@ -11,6 +11,7 @@ from apportion.solvers.method import Method
 METHODS: dict[str, dict[str, str]] = {
     "mixed-integer-program": {
         "default": "apportion.solvers.program:solve_program",
+        "heuristics": "apportion.solvers.heuristics.method:solve_with_heuristics",
     },
     "constraint-model": {
         "default": "apportion.solvers.constraint_model:solve_constraint_model",

@@ -8,38 +8,40 @@ from fractions import Fraction
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from apportion.instances.core import Sense
 from apportion.instances.program import MixedIntegerProgram, SparseColumns
 
 
 def make_program(
-    matrix: Sequence[Sequence[float]],
-    row_lower: Sequence[float],
-    row_upper: Sequence[float],
-    cost: Sequence[float],
-    lower: Sequence[float],
-    upper: Sequence[float],
+    matrix: ArrayLike,
+    row_lower: ArrayLike,
+    row_upper: ArrayLike,
+    cost: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
     *,
-    integer: bool | Sequence[bool] = False,
+    integer: ArrayLike = False,
     sense: Sense = Sense.MINIMISE,
     offset: float = 0.0,
     row_names: tuple[str, ...] = (),
 ) -> MixedIntegerProgram:
     """A program from dense figures."""
-    dense = np.array(matrix, np.float64).reshape(len(row_lower), len(cost))
+    costs, least = np.array(cost, np.float64), np.array(row_lower, np.float64)
+    dense = np.array(matrix, np.float64).reshape(len(least), len(costs))
     columns, rows = np.nonzero(dense.T)
-    starts = np.concatenate(([0], np.cumsum(np.bincount(columns, minlength=len(cost)))))
+    starts = np.concatenate(([0], np.cumsum(np.bincount(columns, minlength=len(costs)))))
     return MixedIntegerProgram(
         "tiny",
         sense,
-        np.array(cost, np.float64),
+        costs,
         SparseColumns(starts.astype(np.int32), rows.astype(np.int32), dense.T[columns, rows]),
-        np.array(row_lower, np.float64),
+        least,
         np.array(row_upper, np.float64),
         np.array(lower, np.float64),
         np.array(upper, np.float64),
-        np.broadcast_to(np.array(integer, np.bool_), (len(cost),)),
+        np.broadcast_to(np.array(integer, np.bool_), (len(costs),)),
         offset,
         row_names=row_names,
     )

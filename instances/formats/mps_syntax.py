@@ -88,7 +88,7 @@ class _Scanner:
         self.found = found
         self.section = ""
         self.seen: set[str] = set()
-        self.place = ""
+        self.line = 0
         self.column = ""
         self.entries: set[str] = set()
         self.set_names: dict[str, str] = {}
@@ -107,7 +107,7 @@ class _Scanner:
     def fault(self, message: str, value: object = None, hint: str = "") -> None:
         """Record a fault at the present line."""
         shown = value[:_MOST_SHOWN] if isinstance(value, str) else value
-        self.faults.add(self.place, message, shown, hint)
+        self.faults.add(f"line {self.line}", message, shown, hint)
         if len(self.faults.faults) >= _MOST_FAULTS:
             raise _TooManyFaultsError
 
@@ -116,7 +116,7 @@ class _Scanner:
         for number, line in enumerate(lines, 1):
             if not line.strip() or line[0] == "*":
                 continue
-            self.place = f"line {number}"
+            self.line = number
             if "\0" in line:
                 self.fault("holds a zero byte")
             if line[0] not in " \t":
@@ -125,7 +125,7 @@ class _Scanner:
                     break
             else:
                 self.data(line)
-        self.place = f"line {len(lines)}"
+        self.line = len(lines)
         if self.section != "ENDATA":
             self.fault("the file ends without ENDATA", hint="it is truncated")
         for needed in ("ROWS", "COLUMNS"):
@@ -265,12 +265,15 @@ class _Scanner:
     def number(self, word: str, largest: float = math.inf, whole: bool = False) -> None:
         """A number that Python and C read alike."""
         try:
-            value = float(word) if "_" not in word else math.nan
+            value = float(word)
         except ValueError:
             value = math.nan
+        if -largest < value < largest and not whole and "_" not in word:
+            return
+        value = math.nan if "_" in word else value
         if math.isnan(value):
             self.fault("is not a number", word)
-        elif abs(value) >= largest:
+        elif abs(value) >= largest < math.inf:
             self.fault(f"must be below {largest:g}", word)
         elif whole and value % 1.0 != 0.0:
             self.fault("must be a whole number", word)

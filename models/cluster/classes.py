@@ -48,7 +48,9 @@ class Classes:
         spec = np.array([specs[tuple(sorted(set(a)))] for a in tasks.allowed_types], np.int64)
         task_rows = np.column_stack([tasks.num_gpus, tasks.gpu_milli, tasks.cpu_milli, tasks.memory_mib, spec])
         first, task_type, count = _groups(task_rows)
-        accepts = np.array([[not s or kind in s for kind in kinds] for s in specs], bool).reshape(len(specs), -1)
+        accepts = np.array([[not s or kind in s for kind in kinds] for s in specs], bool).reshape(
+            len(specs), len(kinds)
+        )
         fits = (
             accepts[spec[first]][:, node_kind[node_first]]
             & (tasks.num_gpus[first, None] <= nodes.num_gpus[node_first])
@@ -56,13 +58,18 @@ class Classes:
             & (tasks.memory_mib[first, None] <= nodes.memory_mib[node_first])
         )
         return cls(
-            task_type,
-            node_class,
-            *(a[first] for a in (tasks.cpu_milli, tasks.memory_mib, tasks.num_gpus, tasks.gpu_milli)),
-            count,
-            *(a[node_first] for a in (nodes.cpu_milli, nodes.memory_mib, nodes.num_gpus)),
-            node_count,
-            fits,
+            task_type=task_type,
+            node_class=node_class,
+            cpu=tasks.cpu_milli[first],
+            memory=tasks.memory_mib[first],
+            gpus=tasks.num_gpus[first],
+            milli=tasks.gpu_milli[first],
+            count=count,
+            node_cpu=nodes.cpu_milli[node_first],
+            node_memory=nodes.memory_mib[node_first],
+            node_gpus=nodes.num_gpus[node_first],
+            node_count=node_count,
+            fits=fits,
         )
 
     @property
@@ -83,7 +90,7 @@ class Classes:
     @cached_property
     def shares(self) -> Booleans:
         """Which types take less than one GPU."""
-        return (self.gpus == 1) & (self.milli < MILLI_PER_GPU)
+        return np.asarray((self.gpus == 1) & (self.milli < MILLI_PER_GPU), np.bool_)
 
     @cached_property
     def members(self) -> tuple[Ints, ...]:

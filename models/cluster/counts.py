@@ -37,7 +37,7 @@ def decode(instance: ClusterPlacement, classes: Classes, counts: Counts) -> Plac
                     (task, PlacedTask(instance.tasks.names[task], name, (int(gpu),), int(classes.milli[kind])))
                 )
         free = int(instance.nodes.num_gpus[node])
-        for kind in np.flatnonzero((counts.placed[node] > 0) & ~classes.shares):
+        for kind in np.flatnonzero((counts.placed[node] > 0) & ~classes.shares).tolist():
             for _ in range(int(counts.placed[node, kind])):
                 task = int(waiting[kind].pop())
                 first = free - int(classes.gpus[kind])

@@ -162,7 +162,7 @@ class _Rows:
 
     def _add(self, constraint: Any, visitor: LinearRepnVisitor) -> None:
         lower, body, upper = constraint.to_bounded_expression(evaluate_bounds=True)
-        form = visitor.walk_expression(body)
+        form: Any = visitor.walk_expression(body)
         if form.nonlinear is not None:
             raise ModelError(f"Pyomo constraint {constraint.name!r}: is not linear in its free variables")
         constant = form.constant
@@ -200,7 +200,7 @@ class _Objective:
         self._linear: dict[int, float] = {}
         self._quadratic: dict[tuple[int, int], float] = {}
         for objective in active:
-            form = QuadraticRepnVisitor({}, var_recorder=recorder).walk_expression(objective.expr)
+            form: Any = QuadraticRepnVisitor({}, var_recorder=recorder).walk_expression(objective.expr)
             if form.nonlinear is not None:
                 raise ModelError(f"Pyomo objective {objective.name!r}: is neither linear nor quadratic")
             self.sense = Sense.MINIMISE if objective.sense == pyo.minimize else Sense.MAXIMISE
@@ -308,7 +308,7 @@ def _index_sets(shape: tuple[int, ...]) -> list[range]:
 
 
 def _add_variables(target: Any, block: Variables) -> list[Any]:
-    component = pyo.Var(*_index_sets(block.shape))
+    component: Any = pyo.Var(*_index_sets(block.shape))
     target.add_component(_free_name(target, block.name), component)
     columns = list(component.values())
     bounds = zip(block.lower.ravel().tolist(), block.upper.ravel().tolist(), block.integer.ravel(), strict=True)
@@ -320,7 +320,7 @@ def _add_variables(target: Any, block: Variables) -> list[Any]:
 
 
 def _add_constraints(target: Any, block: Constraints, columns: list[Any]) -> None:
-    component = pyo.Constraint(*_index_sets(block.shape))
+    component: Any = pyo.Constraint(*_index_sets(block.shape))
     target.add_component(_free_name(target, block.name, "_rows"), component)
     indices = list(np.ndindex(block.shape)) if block.shape else [None]
     ends = np.cumsum([0, *block.counts]).tolist()

@@ -12,7 +12,7 @@ import numpy as np
 
 from apportion.instances.program import Floats
 from apportion.instances.routing import Routes, VehicleRouting
-from apportion.models.algebra import Model
+from apportion.models.algebra import LinearExpression, Model
 
 
 def two_index(instance: VehicleRouting) -> Model:
@@ -32,7 +32,7 @@ def two_index(instance: VehicleRouting) -> Model:
     return model
 
 
-def _visits(instance: VehicleRouting, model: Model, arc) -> None:
+def _visits(instance: VehicleRouting, model: Model, arc: LinearExpression) -> None:
     """One way into each client and one out; as many out of the depot as into it, within the fleet."""
     model.add_constraints("into", arc[:, 1:].sum(axis=0) == 1)
     model.add_constraints("out_of", arc[1:, :].sum(axis=1) == 1)
@@ -41,7 +41,7 @@ def _visits(instance: VehicleRouting, model: Model, arc) -> None:
         model.add_constraints("fleet", arc[0, 1:].sum() <= instance.num_vehicles)
 
 
-def _loads(instance: VehicleRouting, model: Model, arc) -> None:
+def _loads(instance: VehicleRouting, model: Model, arc: LinearExpression) -> None:
     """The load grows by the demand from client to client: ``load_j >= load_i + q_j - Q (1 - arc_ij)``."""
     demand, capacity = instance.demand[1:], instance.capacity
     load = model.add_variables("load", shape=(instance.num_clients,), lower=demand, upper=np.maximum(demand, capacity))
@@ -49,11 +49,9 @@ def _loads(instance: VehicleRouting, model: Model, arc) -> None:
     model.add_constraints("load_rises", rise >= demand[None, :] - capacity)
 
 
-def _times(instance: VehicleRouting, model: Model, arc) -> None:
+def _times(instance: VehicleRouting, model: Model, arc: LinearExpression) -> None:
     """Service begins inside the window and after service and travel from the client before; the depot is open."""
-    closes = float(instance.due[0]) if np.isfinite(instance.due[0]) else float(instance.due[np.isfinite(instance.due)].max())
-    horizon = closes + float(instance.duration.max() + instance.service.max())
-    due = np.minimum(instance.due[1:], horizon)
+    due = np.minimum(instance.due[1:], _horizon(instance))
     begin = model.add_variables("begin", shape=(instance.num_clients,), lower=instance.ready[1:], upper=due)
     takes = instance.service[1:, None] + instance.duration[1:, 1:]
     slack = np.maximum(0.0, due[:, None] + takes - instance.ready[None, 1:])
@@ -64,6 +62,14 @@ def _times(instance: VehicleRouting, model: Model, arc) -> None:
         back = instance.service[1:] + instance.duration[1:, 0]
         late = np.maximum(0.0, due + back - instance.due[0])
         model.add_constraints("back", begin + late * arc[1:, 0] <= instance.due[0] - back + late)
+
+
+def _horizon(instance: VehicleRouting) -> float:
+    """A time by which any sensible route is over."""
+    if np.isfinite(instance.due[0]):
+        return float(instance.due[0])
+    known = float(np.max(instance.due[np.isfinite(instance.due)], initial=float(instance.ready.max())))
+    return known + float(instance.duration.max(axis=1).sum() + instance.service.sum())
 
 
 def decode(model: Model, values: Floats) -> Routes:

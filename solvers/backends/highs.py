@@ -171,13 +171,14 @@ def _quiet_solver() -> Any:
 
 def _apply(solver: Any, program: MixedIntegerProgram, options: SolveOptions) -> None:
     block = options.highs
+    threads = 1 if options.deterministic else options.threads
     own: dict[str, Setting] = {
-        "threads": options.threads,
+        "threads": threads,
         "random_seed": options.seed,
         "mip_rel_gap": options.gap,
         "presolve": "choose" if block.presolve else "off",
     }
-    if options.threads == 1:
+    if threads == 1:
         own["parallel"] = "off"
     if options.node_limit is not None and program.is_mixed_integer:
         own["mip_max_nodes"] = options.node_limit

@@ -83,8 +83,8 @@ def _score(
             total += gpu_free[node, gpu]
         asked = cpu / (gpus * milli)
         mismatch = abs(cpu_free[node] / total - asked)
-        return left + mismatch * (1.0 if milli == WHOLE else 10.0) + opened
-    return left + opened + 0.4 * remaining / (1.0 + cpu_free[node])
+        return float(left + mismatch * (1.0 if milli == WHOLE else 10.0) + opened)
+    return float(left + opened + 0.4 * remaining / (1.0 + cpu_free[node]))
 
 
 @numba.njit(cache=True)

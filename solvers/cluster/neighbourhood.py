@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 _WINDOW_GPUS = 40
 _WINDOW_NODES = 24
 _WAITING_TASKS = 80
-_WORK_PER_WINDOW = 0.4
+_WORK_PER_WINDOW = 0.1
 
 Accept = Callable[[Score, Score], bool]
 
@@ -79,7 +79,8 @@ def _choose_nodes(state: State, random: np.random.Generator) -> Ints:
         weight = np.where(kinds == kinds[int(np.argmax(weight))], weight, 0.0)
     chosen = np.argsort(-weight, kind="stable")[:_WINDOW_NODES]
     chosen = chosen[weight[chosen] > 0]
-    return chosen[: max(2, int(np.searchsorted(np.cumsum(gpus[chosen]), _WINDOW_GPUS, side="right")))]
+    size = int(np.searchsorted(np.cumsum(gpus[chosen]), _WINDOW_GPUS, side="right"))
+    return np.asarray(chosen[: max(2, size)], np.int64)
 
 
 def _search_window(

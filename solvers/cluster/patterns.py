@@ -310,11 +310,12 @@ class PatternProgram:
         classes = self.classes
         base = classes.num_types + node_class
         memory, cpu = prices[base + classes.num_classes], prices[base + 2 * classes.num_classes]
-        return (
+        earned: Floats = (
             prices[: classes.num_types]
             - memory * classes.memory / max(1.0, float(classes.node_memory[node_class]))
             - cpu * classes.cpu / max(1.0, float(classes.node_cpu[node_class]))
         )
+        return earned
 
     def _gain_of(self, pattern: Pattern, prices: Floats, node_cost: float) -> float:
         """By how much a pattern beats the price of a node of its class."""

@@ -21,7 +21,7 @@ from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.solve import limit_reached
-from apportion.solvers.status import Bounds, Status
+from apportion.solvers.status import Bounds, Limit, Status
 
 GUARDS_H = (1, 4, 8)
 """Hours to both sides on which the relaxation must agree before a state is fixed; the next when one is infeasible."""
@@ -29,6 +29,12 @@ GUARDS_H = (1, 4, 8)
 SUBPROBLEM_NODES = 500
 SUBPROBLEM_SHARE = 0.25
 SUBPROBLEM_MOST_S = 60.0
+SMALL = 1000
+"""Unit-hours below which the full program follows at once on the first restricted one."""
+
+FAIR = 5e-3
+"""A gap at which the first restricted program ends when it cannot close the whole gap anyway."""
+
 _WHOLE = 1e-6
 
 
@@ -99,13 +105,19 @@ class _SubMonitor(Monitor):
 
     parent: Monitor | None = None
     gap: float = 0.0
+    enough: float = 0.0
 
     @property
     def should_stop(self) -> bool:
-        """Also when the caller stops, or a plan is found that is good enough for the whole."""
-        if self.parent is None:
+        """Also when the caller stops, a plan is good enough for the whole, or no plan here can be and one is fair.
+
+        The last: this program's own bound shows that the gap stays open, and its own gap is at most ``enough``.
+        """
+        if self.parent is None or super().should_stop:
             return super().should_stop
-        return super().should_stop or self.parent.should_stop or self.parent.bounds.gap <= self.gap
+        whole = self.parent.bounds
+        hopeless = self.bounds.dual - whole.dual > self.gap * abs(whole.dual)
+        return self.parent.should_stop or whole.gap <= self.gap or (hopeless and self.bounds.gap <= self.enough)
 
 
 @dataclass
@@ -118,6 +130,7 @@ class _Search:
     monitor: Monitor
     values: Floats | None = None
     objective: float = inf
+    finished: bool = False
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -177,15 +190,17 @@ class _Search:
         if advice.fix:
             self._solve_restricted(commit, settled(commit, GUARDS_H[0]), advice)
         for guard in GUARDS_H:
-            found = self._solve_restricted(commit, settled(commit, guard), Advice())
+            found = self._solve_restricted(commit, settled(commit, guard), Advice(), FAIR)
             if found or self.monitor.should_stop:
                 break
-        if self.gap_is_open and relaxation.reduced_costs is not None and not self.monitor.should_stop:
+        if commit.size < SMALL or self.monitor.should_stop or not self.gap_is_open:
+            return
+        if relaxation.reduced_costs is not None:
             price = self.formulation.model.split(relaxation.reduced_costs)["commit"]
             sure = settled(commit, GUARDS_H[0]) & ~indifferent(price, commit, self.formulation.fleet)
             self._solve_restricted(commit, sure, Advice())
 
-    def _solve_restricted(self, commit: Floats, sure: NDArray[np.bool_], advice: Advice) -> bool:
+    def _solve_restricted(self, commit: Floats, sure: NDArray[np.bool_], advice: Advice, enough: float = 0.0) -> bool:
         """Solve with the ``sure`` states fixed where the relaxation has them; return whether there is a plan."""
         columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
         lower, upper = np.array(self.program.lower), np.array(self.program.upper)
@@ -195,7 +210,7 @@ class _Search:
             if self.program.integer[column] and self.program.lower[column] <= value <= self.program.upper[column]:
                 lower[column] = upper[column] = round(value)
         restricted = replace(self.program, lower=lower, upper=np.maximum(lower, upper))
-        answer = self._run(restricted, self._subproblem_options(), self._sub_monitor(), self._start(restricted))
+        answer = self._run(restricted, self._subproblem_options(), self._sub_monitor(enough), self._start(restricted))
         if answer.values is None:
             return False
         self._keep(answer.values, answer.bounds.primal, "R")
@@ -205,7 +220,7 @@ class _Search:
         nodes = min(SUBPROBLEM_NODES, self.options.node_limit or SUBPROBLEM_NODES)
         return self.options.with_(gap=self.options.gap / 2.0, node_limit=nodes)
 
-    def _sub_monitor(self) -> _SubMonitor:
+    def _sub_monitor(self, enough: float) -> _SubMonitor:
         limit = inf if self.options.deterministic else SUBPROBLEM_MOST_S
         remaining = self.monitor.remaining_s
         limit = min(limit, SUBPROBLEM_SHARE * remaining) if isfinite(remaining) else limit
@@ -214,7 +229,7 @@ class _Search:
             if event.kind is EventKind.INCUMBENT:
                 self.monitor.incumbent(event.bounds.primal, event.letter, "with agreed states fixed")
 
-        return _SubMonitor(Sense.MINIMISE, forward, limit, parent=self.monitor, gap=self.options.gap)
+        return _SubMonitor(Sense.MINIMISE, forward, limit, parent=self.monitor, gap=self.options.gap, enough=enough)
 
     def _start(self, program: MixedIntegerProgram) -> Floats | None:
         """The best values, where a program allows them."""
@@ -229,23 +244,24 @@ class _Search:
         if answer.values is not None:
             self._keep(answer.values, answer.bounds.primal, "T")
         self.monitor.bound(answer.bounds.dual, "full program")
+        self.finished = answer.status is Status.OPTIMAL
         return answer
 
     def answer(self, build_s: float, last: BackendAnswer) -> Answer[Commitment]:
         """Decode the best values and say what is proven; ``last`` tells why the search ended."""
-        dual, sense = self.monitor.bounds.dual, Sense.MINIMISE
+        stopped = last.limit or (limit_reached(self.monitor) if self.monitor.should_stop else Limit.OTHER)
+        dual = self.monitor.bounds.dual
         if self.values is None:
-            if last.status.has_plan:
-                limit = last.limit or limit_reached(self.monitor)
-                return Answer(Status.NO_SOLUTION, Bounds(inf, dual), None, limit, build_s, self.counts)
-            return Answer(last.status, Bounds(inf, dual), None, last.limit, build_s, self.counts, last.native_status)
+            status = Status.NO_SOLUTION if last.status.has_plan else last.status
+            if status is Status.INFEASIBLE_OR_UNBOUNDED:
+                status = Status.INFEASIBLE  # every column is bounded
+            limit = stopped if status is Status.NO_SOLUTION else None
+            return Answer(status, Bounds(inf, dual), None, limit, build_s, self.counts, last.native_status)
         exact = self.dispatch(self.formulation.model.split(self.values)["commit"] > 0.5)
         values = self.values if exact.values is None else exact.values
         objective = self.objective if exact.values is None else exact.bounds.primal
         bounds = Bounds(objective, dual)
-        if bounds.gap <= self.options.gap or bounds.contradict(sense, 0.0):
-            status, reason = Status.OPTIMAL, None
-        else:
-            status, reason = Status.FEASIBLE, last.limit or limit_reached(self.monitor)
+        proven = self.finished or bounds.gap <= self.options.gap or dual >= objective
+        status = Status.OPTIMAL if proven else Status.FEASIBLE
         plan = decode(self.formulation, values)
-        return Answer(status, bounds, plan, reason, build_s, self.counts, last.native_status)
+        return Answer(status, bounds, plan, None if proven else stopped, build_s, self.counts, last.native_status)

@@ -56,7 +56,7 @@ def find_conflict(
     start = whole.elements if within is None else within
     candidates = _candidates(relaxed, start, budget)
     if candidates is not None:
-        reduced = _native_iis(relaxed, candidates)
+        reduced = _native_iis(relaxed, candidates, budget)
         relaxed.num_undecided = 0
         kept = _irreducible(relaxed, reduced)
         return _described(program, groups, relaxed, kept, "an IIS of the linear relaxation")
@@ -112,9 +112,9 @@ def _candidates(asked: Feasibility, start: Positions, budget: Budget) -> Positio
     return chosen if asked.conflict(chosen) else start
 
 
-def _native_iis(asked: Feasibility, kept: Positions) -> Positions:
+def _native_iis(asked: Feasibility, kept: Positions, budget: Budget) -> Positions:
     """What HiGHS leaves of ``kept``; ``kept`` itself when it finds nothing or its answer does not conflict."""
-    found = irreducible_subsystem(asked.part(kept))
+    found = irreducible_subsystem(asked.part(kept), budget.options, budget.remaining_s)
     if found is None:
         return kept
     m = asked.program.num_rows
@@ -157,6 +157,8 @@ def _described(
         method=method,
         proof=proof,
         num_solves=asked.num_solves,
+        rows=tuple(int(e) for e in np.sort(kept) if e < m),
+        bounds=tuple(int(e) - m for e in np.sort(kept) if e >= m),
     )
 
 

@@ -105,7 +105,7 @@ class _Subsets:
         return solve_cp_model(model, options, Monitor(Sense.MINIMISE, None, limit)).status
 
     def named_by_assumptions(self, named: Mapping[str, Positions]) -> list[str]:
-        """The groups that CP-SAT says suffice, and those whose constraints take no literal; all when it says nothing."""
+        """The groups that CP-SAT says suffice and those whose constraints take no literal; all when it says nothing."""
         from ortools.sat.python import cp_model
 
         model = _satisfaction(self._model)
@@ -171,6 +171,7 @@ def _conflict(model: Any, asked: _Subsets, named: Mapping[str, Positions]) -> Co
         method="assumption literals and a deletion filter",
         proof="solved alone they are infeasible" if alone else "the solve of them alone did not end in time",
         num_solves=asked.num_solves,
+        rows=tuple(int(e) for e in np.sort(kept)),
     )
 
 

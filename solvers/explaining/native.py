@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import highspy
 import numpy as np
@@ -20,10 +21,23 @@ _FREE = 1
 """``IisBoundStatus``: above it, a bound of the column takes part."""
 
 
-def irreducible_subsystem(program: MixedIntegerProgram) -> tuple[Positions, Positions] | None:
-    """Rows and columns (for their bounds) of an infeasible linear program that conflict; None when none is found."""
+def _solver(options: SolveOptions) -> Any:
+    """A silent solver with the threads of all others: HiGHS keeps the first number of a process."""
     solver = _quiet_solver()
     solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", options.threads)
+    solver.setOptionValue("random_seed", options.seed)
+    if options.threads == 1:
+        solver.setOptionValue("parallel", "off")
+    return solver
+
+
+def irreducible_subsystem(
+    program: MixedIntegerProgram, options: SolveOptions, time_limit_s: float
+) -> tuple[Positions, Positions] | None:
+    """Rows and columns (for their bounds) of an infeasible linear program that conflict; None when none is found."""
+    solver = _solver(options)
+    solver.setOptionValue("time_limit", time_limit_s)
     solver.setOptionValue("iis_strategy", _FROM_LP | _IRREDUCIBLE)
     _pass_model(solver, program)
     returned, found = solver.getIis()
@@ -53,10 +67,7 @@ class Ranges:
 
 def ranges_of(program: MixedIntegerProgram, options: SolveOptions, time_limit_s: float) -> Ranges | None:
     """Solve a linear program and range its optimal basis; None when it has none in time."""
-    solver = _quiet_solver()
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", options.threads)
-    solver.setOptionValue("random_seed", options.seed)
+    solver = _solver(options)
     solver.setOptionValue("time_limit", time_limit_s)
     _pass_model(solver, program)
     if solver.run() == highspy.HighsStatus.kError or solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:

@@ -24,7 +24,11 @@ _BACKTRACKS = 60
 _JUMP_CHUNKS = 25
 _FIRST_CHUNKS = 4
 _CHUNKS_BETWEEN = 6
-_ITERATIONS = 20_000
+_ROOT_EFFORT = 600_000_000
+_ITERATIONS = 5_000
+_FLIPS = 40
+_AGREEING_DIVES = 2
+_AGREEING_SHARE = 0.8
 _NEAR_ONE = 0.9
 _VARIANTS = ((0.25, 0.5), (0.3, 0.9), (0.1, 0.5))
 _MOST_ROUNDS = 40
@@ -43,6 +47,15 @@ class Portfolio:
         Called with each better feasible point, its cost as minimised without the offset, and a letter.
     threads
         The thread count of HiGHS in this process.
+
+    Attributes
+    ----------
+    best, objective
+        The incumbent (n,) or None, and its cost as minimised, without the offset.
+    num_found
+        How many incumbents it found itself.
+    guided
+        Whether the relaxation has been solved and dived into, or is too large for that.
     """
 
     def __init__(self, problem: Problem, seed: int = 0, found: Found | None = None, threads: int = 1) -> None:
@@ -58,6 +71,8 @@ class Portfolio:
         self._waiting: Floats | None = None
         self.best: Floats | None = None
         self.objective = inf
+        self.guided = False
+        self.num_found = 0
 
     @property
     def effort(self) -> int:
@@ -123,29 +138,58 @@ class Portfolio:
         for _ in range(_FIRST_CHUNKS):
             self._local()
             yield
-        self._relaxation = Relaxation(box, self._seed, self._threads)
-        root = self._relax(box, _ITERATIONS)
-        yield
-        continuous = not bool(box.integer.all())
+        root = None
+        if box.num_rows * self._iteration_effort(box) <= _ROOT_EFFORT:
+            if self._relaxation is None:
+                self._relaxation = Relaxation(box, self._seed, self._threads)
+            root = self._relax(box, 2 * _ROOT_EFFORT // self._iteration_effort(box))
+            yield
         if root is not None:
             for share, lift in _VARIANTS:
                 yield from self._relaxed_dive(box, root, share, lift)
                 self._local()
                 yield
+        self.guided = True
         while True:
-            for _ in range(_CHUNKS_BETWEEN):
-                if self._local() and continuous and self.best is not None:
-                    self._exact(self.best)
-                yield
-            if continuous and self.best is not None:
-                yield from self._flips(box)
+            yield from self._improve(box, root)
+
+    def _improve(self, box: Problem, root: Relaxed | None) -> Iterator[None]:
+        """A round of local search, dives near the incumbent, and flips."""
+        continuous = self._relaxation is not None and not bool(box.integer.all())
+        for _ in range(_CHUNKS_BETWEEN):
+            if self._local() and continuous and self.best is not None:
+                self._exact(self.best)
+            yield
+        if root is not None and self.best is not None:
+            for _ in range(_AGREEING_DIVES):
+                yield from self._agreeing_dive(box, root)
+        if continuous and self.best is not None:
+            yield from self._flips(box)
+
+    @staticmethod
+    def _iteration_effort(box: Problem) -> int:
+        """What an iteration of the simplex method costs, in nonzeros of the kernels."""
+        return (box.num_nonzeros + box.num_rows + box.num_columns) // 5 + 1
 
     def _relax(self, box: Problem, iterations: int) -> Relaxed | None:
         if self._relaxation is None:
             return None
         relaxed = self._relaxation.solve(box.lower, box.upper, iterations)
-        self._spent += (iterations if relaxed is None else relaxed.iterations + 1) * (box.num_rows + 1)
+        self._spent += (self._relaxation.iterations + 1) * self._iteration_effort(box)
         return relaxed
+
+    def _agreeing_dive(self, box: Problem, root: Relaxed) -> Iterator[None]:
+        """Fix most of the integers on which the relaxation and the incumbent agree, relax and dive (as RINS does)."""
+        if self.best is None:
+            return
+        agree = box.integer & (np.abs(root.values - self.best) <= FEASIBILITY_TOLERANCE)
+        kept = agree & (self._random.random(box.num_columns) < _AGREEING_SHARE)
+        inside = box.with_bounds(np.where(kept, self.best, box.lower), np.where(kept, self.best, box.upper))
+        relaxed = self._relax(inside, _ITERATIONS)
+        yield
+        if relaxed is not None:
+            share, lift = _VARIANTS[int(self._random.integers(len(_VARIANTS)))]
+            yield from self._relaxed_dive(inside, relaxed, share, lift)
 
     def _relaxed_dive(self, box: Problem, root: Relaxed, share: float, lift: float) -> Iterator[None]:
         """Fix the columns that the relaxation has near one, propagate, relax again, until all are fixed.
@@ -168,7 +212,7 @@ class Portfolio:
                 if not outcome.complete:
                     continue
                 smaller = inside.with_bounds(outcome.lower, np.maximum(outcome.lower, outcome.upper))
-                after = self._relax(smaller, _ITERATIONS // 4)
+                after = self._relax(smaller, _ITERATIONS)
                 yield
                 if after is not None:
                     break
@@ -181,7 +225,7 @@ class Portfolio:
         if self._relaxation is None or self.best is None:
             return
         towards = np.where(box.cost > 0.0, box.lower, box.upper)
-        for j in self._random.permutation(np.flatnonzero(box.integer & (box.cost != 0.0))):
+        for j in self._random.permutation(np.flatnonzero(box.integer & (box.cost != 0.0)))[:_FLIPS]:
             if self._waiting is not None:
                 return
             values = self.best.copy()
@@ -195,8 +239,8 @@ class Portfolio:
         """Take the best continuous values for the integers of ``values``."""
         if self._relaxation is None:
             return False
-        point = self._relaxation.complete(values, _ITERATIONS // 4)
-        self._spent += self._relaxation.iterations * (self._original.num_rows + 1)
+        point = self._relaxation.complete(values, _ITERATIONS)
+        self._spent += (self._relaxation.iterations + 1) * self._iteration_effort(self._original)
         return point is not None and self._take(point, "R")
 
     def _dive(self, box: Problem, order: Ints, preferred: Floats) -> Dive:
@@ -242,8 +286,10 @@ class Portfolio:
         self.best, self.objective = values.copy(), cost
         if self._search is not None and self._search.objective > cost:
             self._search.accept(values)
-        if self._found is not None and letter:
-            self._found(self.best, cost, letter)
+        if letter:
+            self.num_found += 1
+            if self._found is not None:
+                self._found(self.best, cost, letter)
         return True
 
 

@@ -216,14 +216,14 @@ def insert(facts: Floats, nodes: Ints, fleet: Ints, load: Floats, client: int, r
 
 @numba.njit(cache=True)
 def _remove_string(
-    facts: Floats, nodes: Ints, fleet: Ints, load: Floats, random: Words, route: int, seed: int, most: int, removed: int
+    facts: Floats, nodes: Ints, fleet: Ints, load: Floats, random: Words, route: int, seed: int, most: float, removed: int
 ) -> int:
     """Take a string of clients with ``seed`` among them out of ``route``; return the number removed in all."""
     size = read_route(nodes, fleet, route, SEQUENCE, 0)
     place = 0
     while nodes[SEQUENCE, place] != seed:
         place += 1
-    length = 1 + int(uniform(random) * min(size, most))
+    length = min(size, int(1.0 + uniform(random) * min(float(size), most)))
     kept = 0
     if 1 < length < size and uniform(random) < SPLIT_PROBABILITY:
         kept = 1
@@ -257,7 +257,7 @@ def _ruin(data: Data, state: State, removed: int) -> tuple[int, int, float]:
     num_clients = nodes.shape[1] - 1
     num_routes = max(1, fleet.shape[1] - 1 - state.counters[NUM_FREE])
     average = (num_clients - state.counters[NUM_ABSENT]) / num_routes
-    most = max(1, int(min(LONGEST_STRING, average)))
+    most = max(1.0, min(float(LONGEST_STRING), average))
     strings = int(1.0 + uniform(random) * (4.0 * AVERAGE_REMOVED / (1.0 + most) - 1.0))
     seed = 1 + int(uniform(random) * num_clients)
     num_touched, before = 0, 0.0
@@ -324,15 +324,18 @@ def _cheapest_near(
     for position in range(beside.shape[1]):
         near = beside[client, position]
         route = nodes[ROUTE, near]
-        if route == ABSENT or load[route] > room or uniform(random) < BLINK:
+        if route == ABSENT or load[route] > room:
             continue
         after, before = nodes[SUCC, near], nodes[PRED, near]
-        delta = insertion_delta(distance, duration, facts, times, timed, client, near, after, best)
-        if delta < best:
-            best, best_route, best_before = delta, route, near
-        delta = insertion_delta(distance, duration, facts, times, timed, client, before, near, best)
-        if delta < best:
-            best, best_route, best_before = delta, route, before
+        draw = uniform(random)
+        if draw >= BLINK:
+            delta = insertion_delta(distance, duration, facts, times, timed, client, near, after, best)
+            if delta < best:
+                best, best_route, best_before = delta, route, near
+        if not BLINK <= draw < 2.0 * BLINK:
+            delta = insertion_delta(distance, duration, facts, times, timed, client, before, near, best)
+            if delta < best:
+                best, best_route, best_before = delta, route, before
     return best, best_route, best_before
 
 

@@ -72,14 +72,15 @@ class Search:
         scale = exact or 1.0
 
         def scaled(values: Floats) -> Floats:
-            return np.rint(values * scale) if exact else np.ascontiguousarray(values, np.float64)
+            return np.rint(values * scale) if exact else np.array(values, np.float64, order="C")
 
+        # fresh arrays: read-only ones would have every kernel compiled a second time
         distance = scaled(instance.distance)
         same = instance.duration is instance.distance
         hours = [scale * values for values in (instance.ready, instance.due, instance.service)]
         data = Data(
             distance=distance,
-            duration=distance if same else np.ascontiguousarray(instance.duration * scale),
+            duration=distance if same else np.array(instance.duration * scale, order="C"),
             facts=np.array([instance.demand, *hours]),
             neighbours=nearest(instance.distance + instance.distance.T, NUM_NEIGHBOURS),
             beside=nearest(_unease(instance), GRANULAR),

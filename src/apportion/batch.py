@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import multiprocessing.context
 import os
+import resource
 import select
 import signal
 import threading
@@ -145,8 +145,11 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _begin(events: Connection, lifeline: Connection) -> None:
+def _begin(events: Connection, lifeline: Connection, memory_limit_bytes: int) -> None:
     global _worker  # noqa: PLW0603 (one per process, set once as it starts)
+    if memory_limit_bytes:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, most))
     _worker = _Worker(events, lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _worker.on_terminate)
@@ -193,6 +196,7 @@ def run_batch(
     jobs: int,
     hard_limit_s: float,
     interruption: Interruption,
+    memory_limit_gib: float = 0.0,
     on_event: EventListener | None = None,
     on_row: Callable[[Task, Row], None] | None = None,
 ) -> list[Row]:
@@ -208,12 +212,15 @@ def run_batch(
         Seconds after which a worker is killed; it has three more to write what it holds.
     interruption
         Ends the batch early: running tasks stop and write their incumbents, the others get a row that says so.
+    memory_limit_gib
+        The most memory of a worker; 0 for no limit. Who asks for more gets a row that says so.
     on_event
         Called with each event, from a thread of its own.
     on_row
         Called with each row as soon as it is there.
     """
-    batch = _Batch(hard_limit_s, interruption, on_event or (lambda _t, _e: None), on_row or (lambda _t, _r: None))
+    listeners = (on_event or (lambda _t, _e: None), on_row or (lambda _t, _r: None))
+    batch = _Batch(hard_limit_s, memory_limit_gib, interruption, *listeners)
     with batch:
         remaining = list(tasks)
         while remaining:
@@ -229,12 +236,14 @@ class _Batch:
     def __init__(
         self,
         hard_limit_s: float,
+        memory_limit_gib: float,
         interruption: Interruption,
         on_event: EventListener,
         on_row: Callable[[Task, Row], None],
     ) -> None:
         self.rows: dict[int, Row] = {}
         self._hard_limit_s = hard_limit_s
+        self._memory_limit_bytes = int(memory_limit_gib * 2**30)
         self._interruption = interruption
         self._on_event = on_event
         self._on_row = on_row
@@ -265,10 +274,15 @@ class _Batch:
         With ``last_chance`` the one task that breaks its pool gets a row that says so.
         """
         self._tasks.update({task.index: task for task in tasks})
-        pool = ProcessPool(jobs, initializer=_begin, initargs=(self._events_end, self._lifeline_end), context=_of(self))
+        pool = ProcessPool(
+            jobs,
+            initializer=_begin,
+            initargs=(self._events_end, self._lifeline_end, self._memory_limit_bytes),
+            context=self._context,
+        )
         self._interruption.before_death = lambda: _kill(pool)
         limit = self._hard_limit_s if self._hard_limit_s < threading.TIMEOUT_MAX else None
-        futures = {pool.schedule(_work, args=(task,), timeout=limit): task for task in tasks}
+        futures: dict[Future[Any], Task] = {pool.schedule(_work, args=(task,), timeout=limit): task for task in tasks}
         try:
             while futures:
                 done, _ = wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -352,10 +366,6 @@ class _Batch:
         self._on_event(task, Event(kind, line["time_s"], bounds, line["letter"], line["nodes"], line["message"]))
 
 
-def _of(batch: _Batch) -> multiprocessing.context.SpawnContext:
-    return batch._context
-
-
 def _row(task: Task, exit_code: int, reason: str) -> Row:
     return Row(task.name, str(task.path), task.key, exit_code, reason)
 
@@ -391,6 +401,6 @@ def _kill(pool: ProcessPool) -> None:
 def _death(exit_code: int) -> str:
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        advice = "\nMaybe the machine ran out of memory" if -exit_code == signal.SIGKILL else ""
+        advice = "\nMaybe it ran out of memory" if -exit_code in (signal.SIGKILL, signal.SIGABRT) else ""
         return f"its worker process died of {name}{advice}"
     return f"its worker process ended with code {exit_code}"

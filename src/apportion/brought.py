@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -125,24 +126,28 @@ def solve_brought(problem: Any, kind: str, settings: Settings, start: Any) -> Re
         return _solve_cp_sat(problem, settings)
     from apportion.models.algebra import Model
 
+    began = time.perf_counter()
     if kind == "array":
-        return solve_model(problem, settings, start)
+        return solve_model(problem, settings, start, began)
     if kind == "mathopt":
-        return solve_model(Model.from_mathopt(problem), settings, start)
+        return solve_model(Model.from_mathopt(problem), settings, start, began)
     taken = Model.from_pyomo(problem)
-    result = solve_model(taken, settings, start)
+    result = solve_model(taken, settings, start, began)
     if result.plan is not None:
         native = result.native
         taken.load(result.plan.to_array(taken.compile(names=True)), native.row_duals, native.reduced_costs)
     return result
 
 
-def solve_model(model: Any, settings: Settings, start: Mapping[str, ArrayLike] | None) -> ModelResult:
-    """Solve an array model; ``start`` maps blocks of variables to arrays, NaN or absent where unknown."""
+def solve_model(model: Any, settings: Settings, start: Mapping[str, ArrayLike] | None, began: float) -> ModelResult:
+    """Solve an array model; ``start`` maps blocks of variables to arrays, NaN or absent where unknown.
+
+    ``began`` is the clock (``time.perf_counter``) when building began.
+    """
     program = model.compile(names=True)
     if start is not None:
         settings = _with_start(program, model.pack(start), settings)
-    result = settings.run(program)
+    result = settings.run(program, time.perf_counter() - began)
     given = {each.name: getattr(result, each.name) for each in fields(result)}
     return ModelResult(**given, model=model)
 

@@ -9,6 +9,7 @@ Only what parses and prints help is imported here; every command imports what it
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ NodeList = Annotated[Path | None, Parameter(help="The node list that belongs to 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(_dashes(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)

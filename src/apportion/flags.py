@@ -44,6 +44,7 @@ class SolveFlags:
         float | None,
         Parameter(help="Kill an instance after these seconds; in a batch twice the time limit and a minute."),
     ] = None
+    memory_limit: Annotated[float | None, Parameter(help="GiB that one instance may use; no limit otherwise.")] = None
     deterministic: Annotated[
         bool, Parameter(help="Repeat exactly: limits by work, not time.", negative="", show_default=False)
     ] = False

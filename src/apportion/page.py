@@ -32,14 +32,15 @@ _STYLE = """
   --line: #313947; --good: #63d493; --warn: #efb64b; --bad: #ff8591; --accent: #74bdf3; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main, header, footer { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
+main, header, footer { max-width: 1160px; margin: 0 auto; padding: 0 20px; }
 header { padding-top: 36px; } h1 { font-size: 26px; margin: 0 0 4px; letter-spacing: -.01em; }
 h2 { font-size: 19px; margin: 0 0 12px; } .lead, figcaption, footer { color: var(--soft); }
 .scroll { overflow-x: auto; margin: 20px 0 36px; border: 1px solid var(--line); border-radius: 10px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 12px; text-align: left; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 9px; text-align: left; white-space: nowrap; }
 thead th { background: var(--panel); font-weight: 600; font-size: 13px; color: var(--soft); }
 tbody tr { border-top: 1px solid var(--line); } .number { text-align: right; }
+.wide { white-space: normal; min-width: 9em; }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
 a { color: var(--accent); } a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 section { border: 1px solid var(--line); border-radius: 12px; padding: 20px 24px; margin: 0 0 24px; }
@@ -168,7 +169,7 @@ def _table_row(number: int, row: Row) -> str:
     tone = _tone(row)
     cells = [f'<th scope="row"><a href="#i{number}">{escape(first)}</a></th>']
     for name, cell in zip(HEADINGS[1:], others, strict=True):
-        shade = f' class="{tone}"' if name == "status" else _align(name)
+        shade = f' class="{tone}"' if name == "status" else ' class="wide"' if name == "figures" else _align(name)
         cells.append(f"<td{shade}>{escape(cell)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -19,7 +19,8 @@ from apportion.instances.errors import OptionError
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH = 880
 
-_CELL = 8
+_CELL, _LARGE_CELL = 8, 13
+_LEAST_COLUMNS = 40
 _MOST_COLUMNS = 96
 _MOST_BARS = 30
 _MOST_UNITS = 8
@@ -36,7 +37,7 @@ LIGHT: Json = {
     "title": {"color": "#111827", "anchor": "start", "fontSize": 13},
     "text": {"color": "#374151"},
     "rule": {"color": "#111827"},
-    "style": {"demand": {"stroke": "#111827"}},
+    "style": {"demand": {"color": "#111827", "stroke": "#111827"}},
     "range": {
         "heatmap": ["#e8eef4", "#bcd7ea", "#7fb5d8", "#3f8fc4", "#17679f", "#0b3c66"],
         "category": [
@@ -62,7 +63,7 @@ DARK: Json = {
     "title": {"color": "#f3f4f6", "anchor": "start", "fontSize": 13},
     "text": {"color": "#d1d5db"},
     "rule": {"color": "#f3f4f6"},
-    "style": {"demand": {"stroke": "#f3f4f6"}},
+    "style": {"demand": {"color": "#f3f4f6", "stroke": "#f3f4f6"}},
     "range": {
         "heatmap": ["#232b36", "#1f4764", "#20699a", "#3c94cc", "#7fc0e8", "#d3ecfb"],
         "category": [
@@ -106,7 +107,7 @@ def progress(history: Sequence[tuple[float, float | str, float | str]], sense: s
         "height": 200,
         "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2, "point": {"size": 18}},
         "encoding": {
-            "x": {"field": "time_s", "type": "quantitative", "title": "seconds"},
+            "x": {"field": "time_s", "type": "quantitative", "title": "seconds", "scale": {"zero": True}},
             "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}},
             "color": {"field": "what", "type": "nominal", "title": None, "sort": ["objective", "bound"]},
             "tooltip": _tooltip("what", "value", "time_s"),
@@ -179,7 +180,7 @@ def _placement(instance: Any, plan: Any) -> Json | None:
         "mark": {"type": "text", "align": "left", "baseline": "bottom", "fontSize": 11, "dy": -2},
         "encoding": {"x": {"datum": 0, "type": "quantitative"}, "y": y, "text": {"field": "text", "type": "nominal"}},
     }
-    height = max(60, bands.rows * _CELL)
+    height = max(60, bands.rows * (_CELL if bands.columns > _LEAST_COLUMNS else _LARGE_CELL))
     return {**_frame(title), "height": height, "layer": [cells, labels]}
 
 
@@ -190,7 +191,7 @@ def _bands(instance: Any, load: Any) -> _Bands:
         if int(nodes.num_gpus[node]) > 0:
             kinds.setdefault(kind or "untyped", []).append(node)
     most = max(len(members) for members in kinds.values())
-    columns = min(_MOST_COLUMNS, max(most, 24))
+    columns = min(_MOST_COLUMNS, max(most, _LEAST_COLUMNS))
     cells: list[tuple[object, ...]] = []
     labels: list[tuple[object, ...]] = []
     y = 0

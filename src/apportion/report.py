@@ -26,6 +26,7 @@ MOST_SHOWN = 1000
 
 _DIGITS = 10
 _PERCENT_DIGITS = 4
+_SMALLEST_GAP = 1e-6
 
 
 def number(value: float) -> str:
@@ -40,10 +41,14 @@ def number(value: float) -> str:
 def percent(fraction: float) -> str:
     """A gap for people.
 
-    >>> percent(0.0476), percent(0.0), percent(float("inf"))
-    ('4.76 %', '0 %', '-')
+    >>> percent(0.0476), percent(0.0), percent(1e-15), percent(float("inf"))
+    ('4.76 %', '0 %', '<0.0001 %', '-')
     """
-    return f"{100 * fraction:.{_PERCENT_DIGITS}g} %" if isfinite(fraction) else "-"
+    if not isfinite(fraction):
+        return "-"
+    if 0 < fraction < _SMALLEST_GAP:
+        return f"<{100 * _SMALLEST_GAP:g} %"
+    return f"{100 * fraction:.{_PERCENT_DIGITS}g} %"
 
 
 def seconds(value: float) -> str:

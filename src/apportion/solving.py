@@ -82,6 +82,7 @@ def tasks_of(files: Sequence[str], flags: SolveFlags) -> tuple[list[Task], Desti
     )
     _require_positive("--jobs", flags.jobs)
     _require_positive("--hard-limit", flags.hard_limit)
+    _require_positive("--memory-limit", flags.memory_limit)
     paths = expand(files, flags.format, flags.out or RESULTS)
     if len(paths) > 1 and Path(STDIN) in paths:
         raise OptionError("standard input is one instance\nMaybe name files only")
@@ -189,7 +190,7 @@ def _solve(
 ) -> dict[int, Row]:
     if not tasks:
         return {}
-    if len(tasks) == 1 and flags.hard_limit is None:
+    if len(tasks) == 1 and flags.hard_limit is None and flags.memory_limit is None:
         task = tasks[0]
         row = run_alone(task, lambda event: on_event(task, event), interruption)
         on_row(task, row)
@@ -198,6 +199,7 @@ def _solve(
         tasks,
         jobs=min(jobs_of(flags), len(tasks)),
         hard_limit_s=hard_limit_of(flags),
+        memory_limit_gib=flags.memory_limit or 0.0,
         interruption=interruption,
         on_event=on_event,
         on_row=on_row,
@@ -225,6 +227,8 @@ def opening(tasks: Sequence[Task], flags: SolveFlags, num_kept: int) -> str:
     limits = f"time {seconds(flags.time_limit)}, gap {percent(flags.gap)}"
     if flags.node_limit is not None:
         limits += f", nodes {flags.node_limit}"
+    if flags.memory_limit is not None:
+        limits += f", memory {flags.memory_limit:g} GiB"
     if len(tasks) > 1 or flags.hard_limit is not None:
         hard = hard_limit_of(flags)
         limits += f", killed after {seconds(hard)}" if isfinite(hard) else ""

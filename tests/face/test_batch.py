@@ -165,3 +165,10 @@ def test_one_instance_with_a_hard_limit_is_killed_too(tmp_path: Path) -> None:
     assert answer.code == 1
     assert "hard limit of 2 s" in answer.err
     assert answer.out == ""
+
+
+def test_an_instance_that_asks_for_too_much_memory_gets_a_row(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    answer = run("solve", "tiny.mps", "--method", "hungry", "--memory-limit", "2", folder=tmp_path)
+    assert answer.code == 1, answer.err
+    assert "ran out of memory" in answer.err

@@ -117,6 +117,7 @@ def test_array_model() -> None:
     result = apportion.solve(bakery())
     assert isinstance(result, ModelResult)
     assert result.objective == pytest.approx(41.0)
+    assert result.timings.build_s > 0
     np.testing.assert_allclose(result.value("cakes"), [[4, 2], [0, 5]])
     np.testing.assert_allclose(result.dual("oven"), [3, 2])
     np.testing.assert_allclose(result.reduced_cost("cakes"), [[0, 0], [-2, 3]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -99,12 +100,10 @@ def test_wild_plans_are_refused_or_read(key: str, value: Any, inside: bool) -> N
         data[key][name] = [value] * DAY.num_periods
     else:
         data[key] = value
-    try:
+    plan = None
+    with contextlib.suppress(PlanError):  # anything else would be a leak
         plan = Commitment.from_dict(data)
-    except PlanError as error:
-        assert error.faults
-    else:
-        assert np.isfinite(plan.power_mw).all()
+    assert plan is None or np.isfinite(plan.power_mw).all()
 
 
 def test_generator_repeats_itself_byte_by_byte() -> None:

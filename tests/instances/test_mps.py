@@ -272,6 +272,14 @@ def test_what_is_wrong_is_named_with_its_line(old: str, new: str, words: list[st
         assert word in str(caught.value)
 
 
+def test_infinite_bounds_are_bounds() -> None:
+    for word in ("inf", "Infinity", "1e30"):
+        program = mps.parse(TINY.replace("UP BND  X1  4.0", f"UP BND  X1  {word}"), SOURCE)
+        assert program.upper[0] == np.inf
+        with pytest.raises(InstanceError, match="BAL"):
+            mps.parse(TINY.replace("BAL  2", f"BAL  {word}"), SOURCE)
+
+
 def test_all_faults_at_once_and_not_too_many() -> None:
     with pytest.raises(InstanceError) as caught:
         mps.parse(TINY.replace("1.0", "one"), SOURCE)

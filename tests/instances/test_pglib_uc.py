@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realdata import data_file
 
 from apportion.instances.commitment import UnitCommitment
 from apportion.instances.errors import InstanceError
 from apportion.instances.formats import pglib_uc
 from apportion.instances.generate.commitment import generate_commitment
 from apportion.instances.reading import Source, read
+from realdata import data_file
 
 SOURCE = Source(Path("day.json"))
 DAY = generate_commitment(seed=5, units=4, periods=6)
@@ -93,9 +94,21 @@ def test_inner_names_may_be_left_out() -> None:
         (lambda d: coal(d)["startup"][1].update(cost=0.5), f"{COAL}.startup[1].cost", "hotter category"),
         (lambda d: coal(d)["startup"][0].update(cost=float("nan")), f"{COAL}.startup[0].cost", "finite"),
         (lambda d: coal(d).update(piecewise_production=[]), f"{COAL}.piecewise_production", "at least one point"),
-        (lambda d: coal(d)["piecewise_production"][1].update(mw=1.0), f"{COAL}.piecewise_production[1].mw", "more than"),
-        (lambda d: coal(d)["piecewise_production"][0].update(mw=1.0), f"{COAL}.piecewise_production[0].mw", "must equal"),
-        (lambda d: coal(d)["piecewise_production"][1].update(cost=1e6), f"{COAL}.piecewise_production[2].cost", "convex"),
+        (
+            lambda d: coal(d)["piecewise_production"][1].update(mw=1.0),
+            f"{COAL}.piecewise_production[1].mw",
+            "more than",
+        ),
+        (
+            lambda d: coal(d)["piecewise_production"][0].update(mw=1.0),
+            f"{COAL}.piecewise_production[0].mw",
+            "must equal",
+        ),
+        (
+            lambda d: coal(d)["piecewise_production"][1].update(cost=1e6),
+            f"{COAL}.piecewise_production[2].cost",
+            "convex",
+        ),
         (lambda d: d.update(time_periods=7), "demand", "one number for each of the 7 periods"),
         (lambda d: d["demand"].pop(), "demand", "hours are missing"),
         (lambda d: d["demand"].__setitem__(2, float("nan")), "demand[2]", "finite"),
@@ -115,7 +128,9 @@ def test_inner_names_may_be_left_out() -> None:
             "6 periods, got 5",
         ),
         (
-            lambda d: d["renewable_generators"].update({"coal-1": d["renewable_generators"]["solar-2"] | {"name": None}}),
+            lambda d: d["renewable_generators"].update(
+                {"coal-1": d["renewable_generators"]["solar-2"] | {"name": None}}
+            ),
             "renewable_generators.coal-1.name",
             "another unit",
         ),
@@ -147,9 +162,10 @@ def test_must_run_unit_that_may_not_start() -> None:
 def test_repeated_keys_are_named() -> None:
     twice = TEXT.replace('"peaker-4": {', '"coal-1": {').replace('"name": "peaker-4"', '"name": "coal-1"')
     assert "appears twice" in faults_of(twice)[COAL]
-    assert "appears twice" in faults_of(TEXT.replace('"must_run": 0', '"must_run": 0, "must_run": 1', 1))[
-        f"{COAL}.must_run"
-    ]
+    assert (
+        "appears twice"
+        in faults_of(TEXT.replace('"must_run": 0', '"must_run": 0, "must_run": 1', 1))[f"{COAL}.must_run"]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "[" * 100_000, "{}", '"demand":', "1" * 5000, "\x00", "NaN"])
@@ -197,13 +213,10 @@ def test_any_value_anywhere_is_read_or_refused(changes: list[tuple[tuple[Any, ..
             place[path[-1]] = value
         except (TypeError, KeyError, IndexError):  # an earlier change took the place away
             continue
-    try:
+    day = None
+    with contextlib.suppress(InstanceError):  # anything else would be a leak
         day = parse(json.dumps(data))
-    except InstanceError as error:
-        assert error.faults
-        assert str(error).startswith("day.json: ")
-    else:
-        assert day.num_units >= 0
+    assert day is None or np.isfinite(day.demand_mw).all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -82,7 +82,7 @@ def verdict(day: UnitCommitment = DAY, **changes: Any) -> Verdict:
 
 
 def put(name: str, *changes: tuple[int, int, float]) -> np.ndarray[Any, Any]:
-    array = getattr(GOOD, name).copy()
+    array: np.ndarray[Any, Any] = getattr(GOOD, name).copy()
     for row, hour, value in changes:
         array[row, hour - 1] = value
     return array

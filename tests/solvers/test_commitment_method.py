@@ -10,22 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from realdata import data_file
 
 from apportion.instances.commitment import Commitment, UnitCommitment
-from apportion.instances.core import Instance
+from apportion.instances.core import Instance, Sense
 from apportion.instances.formats import pglib_uc
 from apportion.instances.generate.commitment import generate_commitment
 from apportion.instances.reading import read
 from apportion.models.commitment.arrays import formulate
 from apportion.models.commitment.fleet import Fleet
 from apportion.solvers.advisor import Advice
+from apportion.solvers.backends import backend_named
 from apportion.solvers.commitment.method import indifferent, settled
-from apportion.solvers.events import Event, EventKind
+from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Result
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Limit, Status
+from realdata import data_file
 
 DAY = generate_commitment(seed=4, units=8, periods=12)
 
@@ -55,10 +56,6 @@ def test_shipped_day_is_solved_and_proven() -> None:
 def test_same_optimum_with_and_without_help(seed: int) -> None:
     """Whatever is fixed on the way, bound and plan meet: compare with the full program solved at once."""
     day = generate_commitment(seed=seed, units=7, periods=14, renewables=seed % 3)
-    from apportion.instances.core import Sense
-    from apportion.solvers.backends import backend_named
-    from apportion.solvers.events import Monitor
-
     options = SolveOptions(gap=1e-7)
     plain = backend_named("highs").run(formulate(day).model.compile(), options, Monitor(Sense.MINIMISE))
     result = solve(day, gap=1e-7)

@@ -30,6 +30,7 @@ _TENURE_SPREAD = 10
 _REFRESH = 20000
 _HUGE = 1e12
 _LEAST_LIFTS = 500
+_OVERHEAD = 6
 
 OBJECTIVE, BEST, STEP, OBJECTIVE_WEIGHT = 0, 1, 2, 3
 BROKEN, STEPS, RANDOM, FOUND, EFFORT, POINTER = 0, 1, 2, 3, 4, 5
@@ -142,7 +143,7 @@ def score(problem: Problem, search: Search, column: int, value: float) -> float:
                 total -= 0.5 * search.weight[i]
         elif after > 0.0:
             total -= search.weight[i]
-    search.counters[EFFORT] += problem.col_starts[column + 1] - problem.col_starts[column]
+    search.counters[EFFORT] += _OVERHEAD + problem.col_starts[column + 1] - problem.col_starts[column]
     change = problem.cost[column] * delta
     if change != 0.0 and search.scalars[BEST] < np.inf:
         target = search.scalars[BEST] - search.scalars[STEP]

@@ -51,12 +51,13 @@ class Network:
     def of(cls, instance: VehicleRouting, ng_size: int = NG_SIZE) -> Network:
         """The network of ``instance``; arcs that capacity or windows forbid are left out."""
         size = instance.num_clients + 1
-        demand = np.ascontiguousarray(instance.demand)
+        # fresh arrays: read-only ones would have every kernel compiled a second time
+        demand = np.array(instance.demand)
         capacity = float(instance.capacity) * (1.0 + 1e-9) + 1e-9
         if instance.has_time_windows:
             takes = instance.service[:, None] + instance.duration
             takes[0] = instance.duration[0]
-            ready = np.ascontiguousarray(instance.ready)
+            ready = np.array(instance.ready)
             due = instance.due + 1e-9 * np.maximum(1.0, np.abs(instance.due))
         else:
             takes = np.tile(demand, (size, 1))
@@ -71,8 +72,7 @@ class Network:
         position = np.full((size, size), -1, np.int8)
         for place in range(near.shape[1] - 1, -1, -1):
             position[np.arange(1, size), near[1:, place]] = place
-        distance = np.ascontiguousarray(instance.distance)
-        return cls(distance, takes, ready, due, demand, capacity, starts, ends, near, position)
+        return cls(np.array(instance.distance, order="C"), takes, ready, due, demand, capacity, starts, ends, near, position)
 
 
 def _near(distance: Floats, ng_size: int) -> Ints:

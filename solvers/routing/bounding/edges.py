@@ -215,7 +215,7 @@ class EdgeRelaxation:
             support.indptr.astype(np.int32),
             support.indices.astype(np.int32),
             support.data.astype(np.float64),
-            np.ascontiguousarray(self._instance.demand),
+            np.array(self._instance.demand),
             float(self._instance.capacity),
             _MOST_LOADS * self._instance.capacity,
             _LEAST_VIOLATION,

@@ -91,7 +91,7 @@ def pyomo_model(data: Transport) -> Any:
 
     plants, shops = data.cost.shape
     cost, supply, demand = data.cost.tolist(), data.supply.tolist(), data.demand.tolist()
-    model = pyo.ConcreteModel()
+    model: Any = pyo.ConcreteModel()
     model.plants, model.shops = pyo.RangeSet(0, plants - 1), pyo.RangeSet(0, shops - 1)
     model.ship = pyo.Var(model.plants, model.shops, domain=pyo.NonNegativeReals)
     model.supply = pyo.Constraint(
