@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from math import inf
 
 import numpy as np
@@ -27,7 +27,7 @@ def route_is_feasible(instance: VehicleRouting, route: tuple[int, ...]) -> bool:
 
 def route_distance(instance: VehicleRouting, route: tuple[int, ...]) -> float:
     stops = (0, *route, 0)
-    return float(sum(instance.distance[a, b] for a, b in zip(stops, stops[1:], strict=False)))
+    return float(sum(instance.distance[a, b] for a, b in pairwise(stops)))
 
 
 def best_route(instance: VehicleRouting, clients: tuple[int, ...]) -> float:
@@ -38,11 +38,7 @@ def best_route(instance: VehicleRouting, clients: tuple[int, ...]) -> float:
 def optimum(instance: VehicleRouting) -> float:
     """The least distance over all partitions into routes; infinite when there is none."""
     clients = range(1, instance.num_clients + 1)
-    cost = {
-        frozenset(group): best_route(instance, group)
-        for size in clients
-        for group in combinations(clients, size)
-    }
+    cost = {frozenset(group): best_route(instance, group) for size in clients for group in combinations(clients, size)}
     most = instance.num_vehicles or instance.num_clients
     known: dict[tuple[frozenset[int], int], float] = {}
 

@@ -90,18 +90,15 @@ def _tasks(rows: list[Row], faults: FaultList) -> Tasks:
     for position, (line, row) in enumerate(rows):
         _check_share(line, row, gpus[position], milli[position], faults)
     allowed = [tuple(dict.fromkeys(filter(None, row.get("gpu_spec", "").strip().split("|")))) for _, row in rows]
-    return Tasks.build(names, *_columns(faults, cpu, memory, gpus, milli), allowed)
+    faults.raise_if_any()
+    return Tasks.build(names, cpu, memory, gpus, milli, allowed)
 
 
 def _nodes(rows: list[Row], faults: FaultList) -> Nodes:
     names = _identifiers(rows, "sn", faults)
     cpu, memory, gpus = (_numbers(rows, column, faults) for column in _NODE_NUMBERS)
-    return Nodes.build(names, *_columns(faults, cpu, memory, gpus), [row["model"].strip() for _, row in rows])
-
-
-def _columns(faults: FaultList, *columns: list[int]) -> tuple[list[int], ...]:
     faults.raise_if_any()
-    return columns
+    return Nodes.build(names, cpu, memory, gpus, [row["model"].strip() for _, row in rows])
 
 
 def _identifiers(rows: list[Row], column: str, faults: FaultList) -> list[str]:

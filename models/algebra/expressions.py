@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -141,7 +141,7 @@ class LinearExpression:
         if isinstance(other, LinearExpression):
             from apportion.models.algebra.quadratic import product
 
-            return product(self, other)
+            return product(cast("Any", self), cast("Any", other))
         factor = self._operand(other)
         if factor is None:
             return NotImplemented
@@ -164,7 +164,7 @@ class LinearExpression:
             raise ModelError(f"{self.described()}: power {exponent!r}\nMaybe 2, or another variable for the term")
         from apportion.models.algebra.quadratic import product
 
-        return product(self, self)
+        return product(cast("Any", self), cast("Any", self))
 
     def _operand(self, other: Any) -> LinearExpression | None:
         """Return ``other`` as an expression, or None where another class must decide."""
@@ -332,13 +332,15 @@ def concatenate(expressions: Sequence[LinearExpression | ArrayLike], axis: int =
 def _as_matrix(matrix: Any, beside: LinearExpression) -> tuple[Any, bool]:
     """A finite CSR matrix, and whether a vector was given (then it has one row)."""
     is_vector = False
-    if not sparse.issparse(matrix):
-        matrix = constant_expression(matrix, beside).constant
-        if matrix.ndim not in (1, 2):
-            raise ModelError(f"{beside.described()}: @ needs a vector or a matrix, got shape {matrix.shape}")
-        is_vector = matrix.ndim == 1
-        matrix = np.atleast_2d(matrix)
-    rows: Any = sparse.csr_array(matrix, dtype=np.float64)
+    given: Any = matrix
+    if not sparse.issparse(given):
+        given = constant_expression(given, beside).constant
+        if given.ndim not in (1, 2):
+            raise ModelError(f"{beside.described()}: @ needs a vector or a matrix, got shape {given.shape}")
+        is_vector = given.ndim == 1
+        given = np.atleast_2d(given)
+    build: Any = sparse.csr_array
+    rows = build(given, dtype=np.float64)
     if not np.all(np.isfinite(rows.data)):
         raise ModelError(f"{beside.described()}: the matrix of @ holds an entry that is not a finite number")
     return rows, is_vector

@@ -148,7 +148,7 @@ class Model:
         shape = lower.shape
         first = self.num_columns
         columns = np.arange(first, first + prod(shape), dtype=np.int32).reshape(shape)
-        block = Variables(self, [Terms.of_columns(columns)], np.broadcast_to(0.0, shape))
+        block = Variables(cast("Any", self), [Terms.of_columns(columns)], np.broadcast_to(0.0, shape))
         block.name, block.first, block.integer = name, first, integer
         block.lower, block.upper, block.element_names = lower, upper, ()
         self._variables[name] = block
@@ -362,7 +362,7 @@ class Model:
         """The same model as a Pyomo ``ConcreteModel`` with one indexed component for each block."""
         from apportion.models.conversion.pyomo import export_model
 
-        return export_model(self)
+        return export_model(cast("Any", self))
 
     @classmethod
     def from_mathopt(cls, mathopt_model: Any) -> Self:

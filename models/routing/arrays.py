@@ -77,7 +77,8 @@ def decode(model: Model, values: Floats) -> Routes:
     arc = model.split(values)["arc"] > 0.5
     routes = []
     for first in np.flatnonzero(arc[0]).tolist():
-        route, client = [], first
+        route: list[int] = []
+        client = first
         while client != 0 and len(route) < len(arc):
             route.append(client)
             client = int(np.argmax(arc[client]))

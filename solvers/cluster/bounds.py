@@ -5,10 +5,13 @@ from __future__ import annotations
 from math import ceil, floor, inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement
 from apportion.models.cluster.classes import Classes
 from apportion.solvers.cluster.patterns import Stage
+
+Ints = NDArray[np.int64]
 
 _SLACK = 1e-6
 
@@ -36,14 +39,14 @@ def simple_bounds(instance: ClusterPlacement, classes: Classes) -> dict[Stage, f
     }
 
 
-def _knapsack(classes: Classes, servable: np.ndarray, size: np.ndarray, capacity: int) -> float:
+def _knapsack(classes: Classes, servable: Ints, size: Ints, capacity: int) -> float:
     """The fractional knapsack: the most GPU demand that one pool of CPU or memory carries."""
     value = classes.value.astype(np.float64)
     density = np.divide(value, size, out=np.full(len(value), inf), where=size > 0)
-    order = np.argsort(-density, kind="stable")
     room, total = float(capacity), 0.0
-    for t in order:
-        taken = float(servable[t]) if size[t] == 0 else min(float(servable[t]), room / float(size[t]))
-        total += taken * value[t]
-        room -= taken * float(size[t])
+    for t in np.argsort(-density, kind="stable").tolist():
+        need, number = float(size[t]), float(servable[t])
+        taken = number if need == 0 else min(number, room / need)
+        total += taken * float(value[t])
+        room -= taken * need
     return total

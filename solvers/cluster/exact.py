@@ -116,7 +116,7 @@ def _inner_monitor(stage: Stage, monitor: Monitor, scale: float) -> Monitor:
 
     def relay(event: Event) -> None:
         if event.kind is EventKind.LOG:
-            monitor.log(event.message)
+            monitor.log(event.message, event.letter)
         elif stage is not Stage.SERVED:
             return
         elif event.kind is EventKind.INCUMBENT:

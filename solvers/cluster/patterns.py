@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from math import inf
+from math import inf, isinf
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU
+from apportion.instances.errors import BackendError
 from apportion.models.cluster.classes import Classes
 from apportion.models.cluster.patterns import Pattern
 from apportion.solvers.cluster.kernels import price_pattern
@@ -31,6 +32,7 @@ _CONVERGED = 1e-7
 _SMOOTHING = 0.5
 _MOST_CELLS = 200_000
 _MOST_STEPS = 40_000
+_FEWEST_STEPS = 64
 
 
 class Stage(Enum):
@@ -43,7 +45,10 @@ class Stage(Enum):
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """The pricing problem of one class: its types, their sizes on the grid, and the work arrays."""
+    """The pricing problem of one class: its types and their sizes on the grid.
+
+    ``free_types`` have neither GPUs nor CPU on the grid: all that fit are taken without a search.
+    """
 
     types: Ints
     size: Ints
@@ -54,54 +59,56 @@ class _Grid:
     num_gpus: int
     num_sizes: int
     num_levels: int
-    work: tuple[NDArray[np.generic], ...]
 
 
 def _grid(classes: Classes, node_class: int, most: Ints) -> _Grid:
     """Choose the grid of a class; sizes are rounded down, so that whatever fits in truth fits on the grid."""
     num_gpus = int(classes.node_gpus[node_class])
     types = np.flatnonzero(most[:, node_class] > 0)
-    milli = classes.milli[types][classes.gpus[types] == 1]
-    unit = int(np.gcd.reduce(np.append(milli, MILLI_PER_GPU)))
+    unit = int(np.gcd.reduce(np.append(classes.milli[classes.gpus == 1], MILLI_PER_GPU)))
     num_levels = MILLI_PER_GPU // unit
     capacity = int(classes.node_cpu[node_class])
-    cells = min(_MOST_CELLS // (num_levels + 1), max(64, _MOST_STEPS // max(1, num_gpus)))
+    cells = min(_MOST_CELLS // (num_levels + 1), max(_FEWEST_STEPS, _MOST_STEPS // max(1, num_gpus)))
     common = int(np.gcd.reduce(np.append(classes.cpu[types], capacity))) or 1
-    step = max(common, -(-capacity // max(1, cells)))
+    step = max(common, -(-capacity // cells))
     size = classes.cpu[types] // step
-    num_sizes = capacity // step
     free = (classes.gpus[types] == 0) & (size == 0)
     kept = ~free
-    shape, rows = num_sizes + 1, num_gpus + 1
-    most_items = max(1, num_sizes + num_gpus * num_levels)
-    work = (
-        np.zeros(shape),
-        np.zeros((num_levels + 1, shape)),
-        np.zeros((num_levels + 1, shape), np.int64),
-        np.zeros((rows, shape)),
-        np.zeros((rows, shape), np.int64),
-        np.zeros(shape, np.int64),
-        np.zeros(int(kept.sum()), np.int64),
-        np.zeros(most_items, np.int64),
-        np.zeros(most_items, np.int64),
-    )
-    level = np.where(classes.gpus[types] == 1, classes.milli[types] // unit, 0)
     return _Grid(
-        types[kept],
-        size[kept],
-        classes.gpus[types][kept],
-        level[kept],
-        types[free],
-        most[types[free], node_class],
-        num_gpus,
-        num_sizes,
-        num_levels,
-        work,
+        types=types[kept],
+        size=size[kept],
+        gpus=classes.gpus[types][kept],
+        level=np.where(classes.gpus[types] == 1, classes.milli[types] // unit, 0)[kept],
+        free_types=types[free],
+        free_counts=most[types[free], node_class],
+        num_gpus=num_gpus,
+        num_sizes=capacity // step,
+        num_levels=num_levels,
     )
 
 
-def _best_pattern(grid: _Grid, node_class: int, profit: Floats) -> tuple[float, Pattern]:
-    """The most profitable pattern of a class at these profits per type, and a bound on every pattern's profit."""
+class _Workspace:
+    """The arrays that pricing works on, large enough for every class."""
+
+    def __init__(self, grids: list[_Grid]) -> None:
+        sizes = 1 + max((grid.num_sizes for grid in grids), default=0)
+        levels = 1 + max((grid.num_levels for grid in grids), default=0)
+        gpus = 1 + max((grid.num_gpus for grid in grids), default=0)
+        self.tables = (
+            np.zeros(sizes),
+            np.zeros((levels, sizes)),
+            np.zeros((levels, sizes), np.int64),
+            np.zeros((gpus, sizes)),
+            np.zeros((gpus, sizes), np.int64),
+            np.zeros(sizes, np.int64),
+        )
+        self.counts = np.zeros(max((len(grid.types) for grid in grids), default=0), np.int64)
+        self.items = np.zeros(sizes + gpus * levels, np.int64)
+        self.gpu_of_item = np.zeros(sizes + gpus * levels, np.int64)
+
+
+def _best_pattern(grid: _Grid, node_class: int, profit: Floats, work: _Workspace) -> tuple[float, Pattern]:
+    """The most profitable pattern of a class at these profits per type; no pattern that fits earns more."""
     value, taken = price_pattern(
         profit[grid.types],
         grid.size,
@@ -110,18 +117,21 @@ def _best_pattern(grid: _Grid, node_class: int, profit: Floats) -> tuple[float, 
         grid.num_gpus,
         grid.num_sizes,
         grid.num_levels,
-        *grid.work,
+        *work.tables,
+        work.counts,
+        work.items,
+        work.gpu_of_item,
     )
-    counts, items, gpu_of_item = grid.work[-3], grid.work[-2], grid.work[-1]
     good = profit[grid.free_types] > 0
     extra, extra_counts = grid.free_types[good], grid.free_counts[good]
+    counts = work.counts[: len(grid.types)]
     used = np.flatnonzero(counts)
     pattern = Pattern(
         node_class,
         np.concatenate([grid.types[used], extra]),
-        np.concatenate([counts[used], extra_counts]).astype(np.int64),
-        np.concatenate([grid.types[items[:taken].astype(np.int64)], np.repeat(extra, extra_counts)]),
-        np.concatenate([gpu_of_item[:taken], np.full(int(extra_counts.sum()), -1)]).astype(np.int64),
+        np.concatenate([counts[used], extra_counts]),
+        np.concatenate([grid.types[work.items[:taken]], np.repeat(extra, extra_counts)]),
+        np.concatenate([work.gpu_of_item[:taken], np.full(int(extra_counts.sum()), -1)]),
     )
     return float(value + profit[extra] @ extra_counts), pattern
 
@@ -152,6 +162,7 @@ class PatternProgram:
         classes = self.classes
         self._most = classes.most_on_node()
         self._grids = [_grid(classes, k, self._most) for k in range(classes.num_classes)]
+        self._work = _Workspace(self._grids)
         self._value = classes.value / MILLI_PER_GPU
         self._servable = np.where(self._most.any(axis=1), classes.count, 0).astype(np.float64)
         self._known: set[tuple[int, bytes, bytes]] = set()
@@ -231,15 +242,17 @@ class PatternProgram:
             if solution is None:
                 break
             objective, prices = solution
-            fresh = 0
+            fresh, value = 0, inf
             trials = [prices] if centre is None else [_SMOOTHING * centre + (1 - _SMOOTHING) * prices, prices]
             for trial in trials:
-                value, found = self._price(gain, node_cost, floors, trial)
+                value, found = self._price(gain, node_cost, floors, trial, monitor)
                 if value < best or centre is None:
                     best, centre = min(best, value), trial
                 fresh = sum(self.add(p) for p in found if self._gain_of(p, prices, node_cost) > _PROFIT)
                 if fresh:
                     break
+            if isinf(value):
+                break
             if not fresh or best - objective <= max(_CONVERGED, target) * max(1.0, abs(objective)):
                 tight = True
                 break
@@ -266,7 +279,7 @@ class PatternProgram:
         cost = np.concatenate([-gain, np.full(len(self.patterns), node_cost)])
         self._highs.changeColsCost(count, np.arange(count, dtype=np.int32), cost)
         self._node_cost = node_cost
-        self._bound_types(np.zeros(classes.num_types), self._servable)
+        self._bound_types(self._servable)
         self._bound_classes(classes.node_count.astype(np.float64))
         floors = (served_gpus - 1e-6, served_tasks - 1e-6)
         for i, floor in enumerate(floors):
@@ -279,7 +292,9 @@ class PatternProgram:
         if self._node_cost:
             columns = np.arange(self.classes.num_types, count, dtype=np.int32)
             self._highs.changeColsCost(len(columns), columns, np.full(len(columns), self._node_cost))
-        self._highs.run()
+        if self._highs.run() == highspy.HighsStatus.kError:
+            message = f"highs cannot solve the relaxation over patterns with threads={self.threads}"
+            raise BackendError(f"{message}\nMaybe the same threads= for every solve of a process")
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         solution = self._highs.getSolution()
@@ -289,18 +304,20 @@ class PatternProgram:
         return -self._highs.getInfo().objective_function_value, np.maximum(prices, 0.0)
 
     def _price(
-        self, gain: Floats, node_cost: float, floors: tuple[float, float], prices: Floats
+        self, gain: Floats, node_cost: float, floors: tuple[float, float], prices: Floats, monitor: Monitor
     ) -> tuple[float, list[Pattern]]:
-        """The Lagrangian bound at ``prices``, and the best pattern of each class."""
+        """The Lagrangian bound at ``prices`` and the best pattern of each class; infinite when stopped on the way."""
         classes, kinds = self.classes, self.classes.num_classes
         cover = prices[: classes.num_types]
         memory, cpu = (prices[classes.num_types + i * kinds :][:kinds] for i in (1, 2))
         floor_gpus, floor_tasks = prices[-2], prices[-1]
         left = gain + floor_gpus * self._value + floor_tasks - cover
         total = float(self._servable @ np.maximum(left, 0.0)) - floor_gpus * floors[0] - floor_tasks * floors[1]
-        found = []
+        found: list[Pattern] = []
         for k in range(kinds):
-            best, pattern = _best_pattern(self._grids[k], k, self._profit(k, prices))
+            if monitor.should_stop:
+                return inf, []
+            best, pattern = _best_pattern(self._grids[k], k, self._profit(k, prices), self._work)
             total += float(classes.node_count[k]) * (max(0.0, best - node_cost) + memory[k] + cpu[k])
             found.append(pattern)
         return total, found
@@ -324,27 +341,20 @@ class PatternProgram:
 
     # -- rounding ----------------------------------------------------------------------------------------------------
 
-    def dive(self, gain: Floats, node_cost: float, wanted: Ints, monitor: Monitor, *, all_of: bool) -> list[Pattern]:
+    def dive(self, gain: Floats, node_cost: float, monitor: Monitor) -> list[Pattern]:
         """Round the program into at most one pattern per node: fix whole parts, solve again, fix the largest part.
 
-        ``gain`` per type and ``node_cost`` steer it; ``wanted`` tasks of each type at most, or exactly when ``all_of``
-        (then what the last patterns cannot cover is simply left).
+        ``gain`` per task of each type and ``node_cost`` steer it.
         """
         classes = self.classes
         self._set_stage(gain, node_cost, 0.0, 0)
-        rest = np.minimum(wanted, self._servable).astype(np.float64)
+        rest = self._servable.copy()
         nodes = classes.node_count.astype(np.float64)
         chosen: list[Pattern] = []
         while rest.any() and nodes.any() and not monitor.should_stop:
-            self._bound_types(rest if all_of else np.zeros(len(rest)), rest)
+            self._bound_types(rest)
             self._bound_classes(nodes)
-            if self._solve() is None:
-                if not all_of:
-                    break
-                all_of, gain = False, np.maximum(gain, 2.0 * node_cost + self._value)
-                self._highs.changeColsCost(len(gain), np.arange(len(gain), dtype=np.int32), -gain)
-                continue
-            if not self._fix(self._x[classes.num_types :], rest, nodes, chosen):
+            if self._solve() is None or not self._fix(self._x[classes.num_types :], rest, nodes, chosen):
                 break
         return chosen
 
@@ -369,9 +379,9 @@ class PatternProgram:
         nodes[pattern.node_class] -= 1
         chosen.append(pattern)
 
-    def _bound_types(self, lower: Floats, upper: Floats) -> None:
+    def _bound_types(self, upper: Floats) -> None:
         count = self.classes.num_types
-        self._highs.changeColsBounds(count, np.arange(count, dtype=np.int32), lower, upper)
+        self._highs.changeColsBounds(count, np.arange(count, dtype=np.int32), np.zeros(count), upper)
 
     def _bound_classes(self, nodes: Floats) -> None:
         for block in range(3):

@@ -35,6 +35,7 @@ _PATTERN_SEARCH_S = 20.0
 _BOUND_S = 30.0
 _BOUND_ROUNDS = 60
 _IDLE_WINDOWS = 5
+_IDLE_WINDOWS_TIMED = 20
 _EXACT_WORK = 1.0
 _NODES_DETERMINISTIC = 20
 
@@ -177,7 +178,7 @@ class Search:
         if not self.settled(Stage.SERVED):
             self.bound_stage(Stage.SERVED, 0.4)
         if not self.settled(Stage.NODES):
-            self.round_patterns(all_of=False)
+            self.round_patterns()
         if not self.settled(Stage.SERVED):
             self.search_patterns(all_of=False)
         if self.small:
@@ -208,10 +209,10 @@ class Search:
         if self.value(Stage.NODES) > self.bounds[Stage.NODES]:
             self.search_windows(Stage.NODES, _no_less_and_better, 1.0)
 
-    def round_patterns(self, *, all_of: bool) -> None:
+    def round_patterns(self) -> None:
         """Round the relaxation into a plan."""
         gain = self.classes.value / MILLI_PER_GPU + _TASK_GAIN
-        chosen = self.patterns().dive(gain, _NODE_COST, self.classes.count, self.monitor, all_of=all_of)
+        chosen = self.patterns().dive(gain, _NODE_COST, self.monitor)
         self.try_patterns(chosen, "R", "node patterns rounded")
 
     def search_patterns(self, *, all_of: bool) -> None:
@@ -243,9 +244,13 @@ class Search:
                 self.patterns().add(pattern)
 
     def search_windows(self, stage: Stage, accept: Callable[[Score, Score], bool], part: float) -> None:
-        """Search windows of nodes until the stage is settled or the budget of time or windows is used."""
-        endless = isfinite(self.monitor.time_limit_s) and not self.options.deterministic
-        most = 10**9 if endless else _IDLE_WINDOWS
+        """Search windows of nodes until the stage is settled or the budget of time or windows is used.
+
+        With a time limit the first stage goes on until then; the others give up after some windows that bring nothing.
+        """
+        most = _IDLE_WINDOWS
+        if isfinite(self.monitor.time_limit_s) and not self.options.deterministic:
+            most = _IDLE_WINDOWS_TIMED if stage is not Stage.SERVED else 10**9
         if self.options.node_limit is not None:
             most = min(most, self.options.node_limit)
         state, windows = improve(

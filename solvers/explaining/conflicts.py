@@ -16,7 +16,6 @@ from apportion.solvers.explaining.native import irreducible_subsystem
 from apportion.solvers.root_bounds import prove_infeasible
 
 _NEGLIGIBLE = 1e-9
-_SMALL = 40
 _EXACT_PROOF = "a weighted sum of them is false in exact arithmetic"
 _SOLVED_ALONE = "solved alone they are infeasible"
 _UNSOLVED = "the solve of them alone did not end in time"
@@ -59,7 +58,7 @@ def find_conflict(
         reduced = _native_iis(relaxed, candidates, budget)
         relaxed.num_undecided = 0
         kept = _irreducible(relaxed, reduced)
-        return _described(program, groups, relaxed, kept, "an IIS of the linear relaxation")
+        return _described(program, groups, relaxed, kept, "an IIS of the linear relaxation", budget)
     if not program.is_mixed_integer or not whole.conflict(start):
         return None
     units = [start[np.isin(start, _elements(program, group))] for group in groups]
@@ -69,7 +68,7 @@ def find_conflict(
     if len(members) > len(core):
         whole.num_undecided = 0
         kept = _joined(quickxplain(whole, members))
-    return _described(program, groups, whole, kept, "a deletion filter over groups and their members")
+    return _described(program, groups, whole, kept, "a deletion filter over groups and their members", budget)
 
 
 class Asked(Protocol):
@@ -102,31 +101,30 @@ def _candidates(asked: Feasibility, start: Positions, budget: Budget) -> Positio
     if not asked.conflict(start):
         return None
     part = asked.part(start)
-    answer = budget.run(elastic_program(part, np.ones(part.num_rows)).program, "highs")
+    answer = budget.run(elastic_program(part.program, np.ones(part.program.num_rows)).program, "highs")
     if answer.row_duals is None or answer.reduced_costs is None:
         return start
-    m = asked.program.num_rows
-    rows = np.sort(start[start < m])[np.abs(answer.row_duals) > _NEGLIGIBLE]
-    priced = np.flatnonzero(np.abs(answer.reduced_costs[: part.num_columns]) > _NEGLIGIBLE) + m
-    chosen = np.concatenate((rows, priced[np.isin(priced, start)]))
+    rows = np.flatnonzero(np.abs(answer.row_duals) > _NEGLIGIBLE)
+    columns = np.flatnonzero(np.abs(answer.reduced_costs[: part.program.num_columns]) > _NEGLIGIBLE)
+    priced = part.elements(rows, columns, asked.program.num_rows)
+    chosen = priced[np.isin(priced, start)]
     return chosen if asked.conflict(chosen) else start
 
 
 def _native_iis(asked: Feasibility, kept: Positions, budget: Budget) -> Positions:
     """What HiGHS leaves of ``kept``; ``kept`` itself when it finds nothing or its answer does not conflict."""
-    found = irreducible_subsystem(asked.part(kept), budget.options, budget.remaining_s)
-    if found is None:
-        return kept
-    m = asked.program.num_rows
-    rows, columns = np.sort(kept[kept < m])[found[0]], found[1] + m
-    chosen = np.concatenate((rows, columns[np.isin(columns, kept)]))
-    return chosen if len(chosen) and asked.conflict(chosen) else kept
+    part = asked.part(kept)
+    found = irreducible_subsystem(part.program, budget.options, budget.remaining_s)
+    if found is not None:
+        named = part.elements(*found, asked.program.num_rows)
+        chosen = named[np.isin(named, kept)]
+        if len(chosen) and asked.conflict(chosen):
+            return chosen
+    return _joined(quickxplain(asked, [np.array([element]) for element in kept]))
 
 
 def _irreducible(asked: Feasibility, kept: Positions) -> Positions:
     """Leave out whatever can be: for an irreducible set one question per element, each answered by a point."""
-    if len(kept) > _SMALL:
-        return _joined(quickxplain(asked, [np.array([element]) for element in kept]))
     for element in kept[::-1]:
         rest = kept[kept != element]
         if asked.conflict(rest):
@@ -135,11 +133,15 @@ def _irreducible(asked: Feasibility, kept: Positions) -> Positions:
 
 
 def _described(
-    program: MixedIntegerProgram, groups: Sequence[Group], asked: Feasibility, kept: Positions, method: str
+    program: MixedIntegerProgram,
+    groups: Sequence[Group],
+    asked: Feasibility,
+    kept: Positions,
+    method: str,
+    budget: Budget,
 ) -> Conflict:
     undecided = asked.num_undecided
-    alone = asked.part(kept)
-    if not asked.program.is_mixed_integer and prove_infeasible(alone):
+    if not asked.program.is_mixed_integer and prove_infeasible(asked.part(kept).program, budget.options):
         proof = _EXACT_PROOF
     else:
         proof = _SOLVED_ALONE if asked.conflict(kept) else _UNSOLVED

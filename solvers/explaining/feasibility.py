@@ -51,6 +51,19 @@ class Budget:
         return backend_named(backend).run(program, plain, monitor)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows and columns of a program, and their numbers in it."""
+
+    program: MixedIntegerProgram
+    rows: Positions
+    columns: Positions
+
+    def elements(self, rows: Positions, columns: Positions, num_rows: int) -> Positions:
+        """Rows and columns of the part as elements of the whole, whose rows are ``num_rows``."""
+        return np.concatenate((self.rows[rows], num_rows + self.columns[columns]))
+
+
 class Feasibility:
     """Asks a backend whether a subset of the rows and of the bounds can hold.
 
@@ -84,27 +97,35 @@ class Feasibility:
             self.num_undecided += 1
             return False
         self.num_solves += 1
-        answer = self._budget.run(self.part(kept), self._backend, _SHARE)
+        part = self.part(kept)
+        answer = self._budget.run(part.program, self._backend, _SHARE)
         if answer.values is not None:
-            self._held.append(self._what_holds(answer.values))
+            values = np.clip(0.0, self.program.lower, self.program.upper)
+            values[part.columns] = answer.values
+            self._held.append(self._what_holds(values))
             return False
         if answer.status is not Status.INFEASIBLE:
             self.num_undecided += 1
         return answer.status is Status.INFEASIBLE
 
-    def part(self, kept: Positions) -> MixedIntegerProgram:
-        """The program with only ``kept`` of its rows and droppable bounds."""
+    def part(self, kept: Positions) -> Part:
+        """The program with only ``kept`` of its rows and droppable bounds, and the columns in those rows."""
         program = self.program
         m = program.num_rows
         row_kept = np.zeros(m, np.bool_)
         row_kept[kept[kept < m]] = True
         free = self.droppable.copy()
         free[kept[kept >= m] - m] = False
-        entries = row_kept[program.matrix.rows]
+        entries, columns_at = row_kept[program.matrix.rows], columns_of(program.matrix)
+        used = np.ones(program.num_columns, np.bool_)
+        if not (program.ordered_sets or program.indicators):
+            used = np.bincount(columns_at[entries], minlength=program.num_columns) > 0
+        columns = np.flatnonzero(used)
         place = np.cumsum(row_kept) - 1
-        counts = np.bincount(columns_of(program.matrix)[entries], minlength=program.num_columns)
-        return replace(
+        counts = np.bincount(columns_at[entries], minlength=program.num_columns)[columns]
+        reduced = replace(
             program,
+            cost=program.cost[columns],
             matrix=SparseColumns(
                 np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
                 place[program.matrix.rows[entries]].astype(np.int32),
@@ -112,9 +133,11 @@ class Feasibility:
             ),
             row_lower=program.row_lower[row_kept],
             row_upper=program.row_upper[row_kept],
-            lower=np.where(free, -inf, program.lower),
-            upper=np.where(free, inf, program.upper),
+            lower=np.where(free, -inf, program.lower)[columns],
+            upper=np.where(free, inf, program.upper)[columns],
+            integer=program.integer[columns],
         )
+        return Part(reduced, np.flatnonzero(row_kept), columns)
 
     def _what_holds(self, values: Floats) -> NDArray[np.bool_]:
         """Which rows and bounds a point satisfies."""

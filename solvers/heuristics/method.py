@@ -216,7 +216,9 @@ class Feeder:
         """The incumbent of the portfolio when HiGHS does not know of anything as good."""
         portfolio = self._portfolio
         values, objective = portfolio.best, portfolio.objective
-        if values is None or objective >= self._known - _CLEARLY * max(1.0, abs(self._known) if self._known < inf else 1.0):
+        if values is None or objective >= self._known - _CLEARLY * max(
+            1.0, abs(self._known) if self._known < inf else 1.0
+        ):
             return None
         self._known = objective
         return values

@@ -19,8 +19,9 @@ from apportion.solvers.routing.search import scale_of
 
 MOST_CLIENTS_EDGES = 5000
 MOST_CLIENTS_COLUMNS = 1000
-_SHARE_OF_EDGES = 0.4
-_SHARE_OF_EDGES_WITH_WINDOWS = 0.15
+_SHORT_ROUTES = 8.0
+_SHARE_OF_EDGES = 0.15
+"""The part of the time for the edge relaxation where columns are stronger: windows, or short routes."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def prove(
     counts: dict[str, int] = {}
     report(ways_bound(instance))
     if 2 <= instance.num_clients <= MOST_CLIENTS_EDGES and instance.capacity > 0:
-        share = _SHARE_OF_EDGES_WITH_WINDOWS if instance.has_time_windows else _SHARE_OF_EDGES
+        short = instance.has_time_windows or instance.num_clients <= _SHORT_ROUTES * instance.least_vehicles
+        share = _SHARE_OF_EDGES if short else 1.0
         relaxation = EdgeRelaxation(instance)
         relaxation.improve(stop_after(share), report, effort.most_rounds)
         counts["cuts"] = relaxation.num_cuts

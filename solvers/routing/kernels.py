@@ -178,7 +178,7 @@ def insertion_delta(
     best: float,
 ) -> float:
     """What it adds to visit ``client`` between two neighbours on a route; ``best`` when that is no less or too late."""
-    delta = distance[before, client] + distance[client, after] - distance[before, after]
+    delta: float = distance[before, client] + distance[client, after] - distance[before, after]
     if delta >= best:
         return best
     if timed:
@@ -216,7 +216,15 @@ def insert(facts: Floats, nodes: Ints, fleet: Ints, load: Floats, client: int, r
 
 @numba.njit(cache=True)
 def _remove_string(
-    facts: Floats, nodes: Ints, fleet: Ints, load: Floats, random: Words, route: int, seed: int, most: float, removed: int
+    facts: Floats,
+    nodes: Ints,
+    fleet: Ints,
+    load: Floats,
+    random: Words,
+    route: int,
+    seed: int,
+    most: float,
+    removed: int,
 ) -> int:
     """Take a string of clients with ``seed`` among them out of ``route``; return the number removed in all."""
     size = read_route(nodes, fleet, route, SEQUENCE, 0)
@@ -374,10 +382,10 @@ def _empty_route(fleet: Ints, num_free: int, num_touched: int) -> int:
     """An unused route, or ABSENT: one that this iteration emptied, or one from the free stack."""
     for position in range(num_touched):
         if fleet[SIZE, fleet[TOUCHED, position]] == 0:
-            return fleet[TOUCHED, position]
+            return int(fleet[TOUCHED, position])
     for position in range(num_free - 1, -1, -1):
         if fleet[SIZE, fleet[FREE, position]] == 0:
-            return fleet[FREE, position]
+            return int(fleet[FREE, position])
     return ABSENT
 
 
@@ -463,7 +471,7 @@ def _keep(nodes: Ints, fleet: Ints, counters: Long, num_absent: int, num_touched
 def _accepts(nodes: Ints, counters: Long, num_absent: int, delta: float, limit: float) -> bool:
     """Fewer absent clients win; then distance below a random threshold; then clients who were left out less often."""
     if num_absent != counters[NUM_ABSENT]:
-        return num_absent < counters[NUM_ABSENT]
+        return bool(num_absent < counters[NUM_ABSENT])
     if delta < limit or num_absent == 0:
         return delta < limit
     new, old = 0, 0

@@ -102,7 +102,7 @@ class Search:
     @property
     def average_edge(self) -> float:
         """The distance per client of the best routes, in the unit of the search: the scale of temperatures."""
-        return float(self.state.totals[kernels.BEST]) / max(1, self.state.nodes.shape[1] - 1)
+        return float(self.state.totals[kernels.BEST]) / float(max(1, self.state.nodes.shape[1] - 1))
 
     @property
     def iterations(self) -> int:
@@ -127,7 +127,7 @@ class Search:
 
     def run(self, iterations: int, temperature: float, cooling: float, opening: float) -> float:
         """A chunk of iterations; return the temperature after it."""
-        return kernels.improve(self.data, self.state, iterations, temperature, cooling, opening)
+        return float(kernels.improve(self.data, self.state, iterations, temperature, cooling, opening))
 
     def restart(self) -> None:
         """Go on from the best routes."""

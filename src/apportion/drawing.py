@@ -16,7 +16,8 @@ def draw_results(folder: Path) -> Path:
     """Write the page of a folder of results from its ledgers and return where it is."""
     if not folder.is_dir():
         raise OptionError(f"{folder} is not a folder of results\nMaybe name an instance and its plan")
-    rows = list({row.name: row for row in rows_in(folder).values()}.values())
+    latest = {row.name: row for row in rows_in(folder).values()}
+    rows = [latest[name] for name in sorted(latest)]
     if not rows:
         raise OptionError(f"{folder} has no ledger\nMaybe solve with --out {folder} first")
     return write_page(folder, rows)

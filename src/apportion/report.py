@@ -136,7 +136,7 @@ def check_text(verdict: Json | None) -> str:
         return "no plan to check"
     broken = len(verdict["violations"])
     if broken:
-        return f"FAILS: {broken} violation{'s' * (broken != 1)}, first {Violation(**verdict['violations'][0])}"
+        return f"FAILS: {broken} violation{'s' * (broken != 1)}, first {_violation(verdict['violations'][0])}"
     return f"the plan keeps every rule, objective recomputed as {number(float(verdict['objective']))}"
 
 
@@ -214,9 +214,13 @@ def verdict_to_dict(verdict: Verdict) -> Json:
 
 def verdict_from_dict(data: Json) -> Verdict:
     """Rebuild from :func:`verdict_to_dict`."""
-    violations = tuple(Violation(**{**v, "amount": float(v["amount"])}) for v in data["violations"])
+    violations = tuple(_violation(v) for v in data["violations"])
     measures = {name: _number(value) for name, value in data["measures"].items()}
     return Verdict(float(data["objective"]), Sense(data["sense"]), violations, measures)
+
+
+def _violation(data: Json) -> Violation:
+    return Violation(**{**data, "amount": float(data["amount"])})
 
 
 def _number(value: Any) -> float:

@@ -311,7 +311,8 @@ def _close(rows: Sequence[Row], destination: Destination, flags: SolveFlags, log
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(summary_table(rows))
+        console = Console()
+        console.print(summary_table(rows, console.width))
     else:
         sys.stdout.write(summary_text(rows))
     if len(rows) > 1 and flags.shard is None and flags.page:

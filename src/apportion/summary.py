@@ -37,6 +37,7 @@ FAILURES = {
 """What the status says where there is no result."""
 
 _MOST_FIGURES = 2
+_NEEDED_WIDTH = {"figures": 150, "problem": 110}
 _STAGES = ("read_s", "build_s", "solve_s", "check_s")
 
 
@@ -78,21 +79,19 @@ def summary_text(rows: Sequence[Row]) -> str:
     return columns_text([HEADINGS, *(cells_of(row) for row in rows)])
 
 
-def summary_table(rows: Sequence[Row]) -> Any:
-    """The table for a terminal, a ``rich`` one."""
+def summary_table(rows: Sequence[Row], width: int) -> Any:
+    """The table for a terminal of ``width`` characters, a ``rich`` one; a narrow one has fewer columns."""
     from rich.table import Table
     from rich.text import Text
 
+    shown = [name for name in HEADINGS if width >= _NEEDED_WIDTH.get(name, 0)]
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for name, numeric in SUMMARY.items():
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for name in shown:
+        table.add_column(name, justify="right" if SUMMARY[name] else "left", no_wrap=True, overflow="ellipsis")
     for row in rows:
+        cells = dict(zip(HEADINGS, cells_of(row), strict=True))
         tone = "green" if row.exit_code == 0 else "yellow" if row.exit_code in (1, 3) else "red"
-        cells = [
-            Text(cell, style=tone if name == "status" else "")
-            for name, cell in zip(HEADINGS, cells_of(row), strict=True)
-        ]
-        table.add_row(*cells)
+        table.add_row(*[Text(cells[name], style=tone if name == "status" else "") for name in shown])
     return table
 
 

@@ -219,7 +219,22 @@ def test_wrong_solomon_files_are_refused_by_line(old: str, new: str, place: str)
     assert any(fault.startswith(place) for fault in faults), faults
 
 
-WORDS = ["nan", "inf", "-1", "0", "1e999", "9" * 5000, "x", "", "-1e308", "1e308", "1.5", "\x00", "EOF", "DEMAND_SECTION"]
+WORDS = [
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "1e999",
+    "9" * 5000,
+    "x",
+    "",
+    "-1e308",
+    "1e308",
+    "1.5",
+    "\x00",
+    "EOF",
+    "DEMAND_SECTION",
+]
 CASES = [(VRP, vrplib.parse), (EXPLICIT, vrplib.parse), (SOLOMON, solomon.parse)]
 
 
@@ -253,12 +268,11 @@ def test_mangled_files_are_instances_or_clear_refusals(data: st.DataObject, case
     for _ in range(times):
         text = _mangled(data, text)
     try:
-        instance = parse(text, SOURCE)
+        read_back = parse(text, SOURCE).summary()
     except InstanceError as error:
-        assert error.faults
-        assert "toy.vrp" in str(error)
-    else:
-        assert isinstance(instance, VehicleRouting)
+        read_back = {"fault": str(error.faults[0]), "source": error.source}
+    assert read_back.get("source", "toy.vrp") == "toy.vrp"
+    assert len(read_back) >= 2
 
 
 @settings(max_examples=30, deadline=None)

@@ -164,9 +164,9 @@ def test_plan_for_other_units_is_an_error() -> None:
     st.integers(0, 5),
     st.floats(0.001, 1e6) | st.floats(-1e6, -0.001),
 )
-def test_any_change_of_output_or_lost_reserve_is_noticed(name: str, row: int, hour: int, by: float) -> None:
-    if name == "reserve_mw" and by > 0.0:
-        by = -GOOD.reserve_mw.sum() + by * 0.0 - 1.0
+def test_any_change_of_output_and_any_lost_reserve_is_noticed(name: str, row: int, hour: int, by: float) -> None:
+    if name == "reserve_mw":  # there is some to spare: lose more than all of it
+        by = -abs(by) - float(GOOD.reserve_mw.sum())
     array = getattr(GOOD, name).copy()
     row = min(row, len(array) - 1)
     array[row, hour] += by

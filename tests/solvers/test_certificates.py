@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apportion.bench.faults import LIES, ONLY_BY_VERIFYING, FaultyBackend
 from apportion.instances.core import Sense
 from apportion.instances.errors import CapabilityError
 from apportion.instances.program import MixedIntegerProgram, SpecialOrderedSet
@@ -20,7 +21,6 @@ from apportion.solvers.options import SolveOptions
 from apportion.solvers.root_bounds import prove_infeasible, root_bound, safe_from
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Bounds, Status
-from faulty_backend import LIES, ONLY_BY_VERIFYING, FaultyBackend
 from tiny_programs import exact_integer, exact_relaxation, make_program, tiny_programs
 
 OPTIONS = SolveOptions(gap=0.0)

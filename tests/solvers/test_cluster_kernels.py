@@ -12,7 +12,7 @@ from apportion.instances.generate.cluster import generate_cluster
 from apportion.models.checking import check
 from apportion.models.cluster.classes import Classes
 from apportion.solvers.cluster.kernels import BEST_FIT, FIRST_FIT, MATCHED_FIT, price_pattern
-from apportion.solvers.cluster.patterns import _best_pattern, _grid
+from apportion.solvers.cluster.patterns import _best_pattern, _grid, _Workspace
 from apportion.solvers.cluster.state import State, decreasing
 from tiny_clusters import tiny_clusters
 
@@ -191,7 +191,7 @@ def test_patterns_fit_on_their_node() -> None:
     random = np.random.default_rng(1)
     for k in range(classes.num_classes):
         grid = _grid(classes, k, classes.most_on_node())
-        value, pattern = _best_pattern(grid, k, random.random(classes.num_types))
+        value, pattern = _best_pattern(grid, k, random.random(classes.num_types), _Workspace([grid]))
         assert value > 0
         assert int(classes.cpu[pattern.types] @ pattern.counts) <= classes.node_cpu[k]
         assert classes.fits[pattern.types, k].all()

@@ -177,12 +177,14 @@ def consistent(name: str, time_limit_s: float) -> Result[Commitment]:
 
 @pytest.mark.data
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_summer_day_to_a_tenth_of_a_per_cent() -> None:
-    assert consistent("rts_gmlc/2020-06-09", 240.0).bounds.gap <= 1e-3
+    assert consistent("rts_gmlc/2020-06-09", 600.0).bounds.gap <= 1e-3
 
 
 @pytest.mark.data
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["rts_gmlc/2020-12-23", "rts_gmlc/2020-01-27", "ca/2015-06-01_reserves_0"])
 def test_claims_are_consistent_with_what_is_known(name: str) -> None:
-    assert consistent(name, 150.0).bounds.gap <= 2e-2
+    assert consistent(name, 300.0).bounds.gap <= 2e-2

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from math import inf
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from routing_brute import optimum, tiny
+from scipy import sparse
 
 from apportion.instances.generate.routing import generate_routing
 from apportion.instances.routing import Routes, VehicleRouting
@@ -13,6 +14,7 @@ from apportion.solvers.routing.bounding import kernels
 from apportion.solvers.routing.bounding.columns import Columns, Labelling, Network
 from apportion.solvers.routing.bounding.edges import EdgeRelaxation, edge_costs, ways_bound
 from apportion.solvers.routing.bounds import whole
+from routing_brute import optimum, tiny
 
 
 def _never() -> bool:
@@ -81,8 +83,6 @@ def test_capacity_cuts_match_a_naive_count() -> None:
     weights = np.triu(random.random((size, size)) * (random.random((size, size)) < 0.5), 1)
     weights[0] = 0.0
     weights = weights + weights.T
-    from scipy import sparse
-
     support = sparse.csr_matrix(weights)
     members = np.zeros((size, size), np.bool_)
     violations = np.zeros(size)
@@ -144,8 +144,7 @@ def test_labelling_finds_the_cheapest_ng_route(seed: int, ng_size: int) -> None:
     assert costs.min() == pytest.approx(expected)
     if expected < -1e-6:
         stops = (0, *routes[0], 0)
-        legs = zip(stops, stops[1:], strict=False)
-        cost = sum(instance.distance[a, b] for a, b in legs) - sum(duals[list(routes[0])]) - duals[0]
+        cost = sum(instance.distance[a, b] for a, b in pairwise(stops)) - sum(duals[list(routes[0])]) - duals[0]
         assert cost == pytest.approx(expected)
 
 

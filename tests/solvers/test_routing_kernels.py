@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from routing_brute import random_instance, route_distance, route_is_feasible
 
 from apportion.instances.generate.routing import generate_routing
 from apportion.instances.routing import Routes, VehicleRouting
@@ -16,6 +15,7 @@ from apportion.models.checking import check
 from apportion.models.routing.check import follow
 from apportion.solvers.routing import kernels
 from apportion.solvers.routing.search import Search, construction_order, nearest, scale_of
+from routing_brute import random_instance, route_distance, route_is_feasible
 
 seeds = st.integers(0, 10**6)
 
@@ -100,7 +100,16 @@ def test_the_cheapest_place_is_the_one_that_trying_all_finds(seed: int, timed: b
     for client in set(range(1, 8)) - set(route):
         room = data.capacity - float(instance.demand[client])
         delta, _, before = kernels.cheapest_anywhere(
-            data.distance, data.duration, data.facts, room, timed, state.nodes, state.fleet, state.load, state.times, client
+            data.distance,
+            data.duration,
+            data.facts,
+            room,
+            timed,
+            state.nodes,
+            state.fleet,
+            state.load,
+            state.times,
+            client,
         )
         tried = [(*route[:k], client, *route[k:]) for k in range(len(route) + 1)]
         costs = [route_distance(instance, t) for t in tried if route_is_feasible(instance, t)]

@@ -5,7 +5,6 @@ from math import inf
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from routing_brute import optimum, random_instance, tiny
 
 from apportion.instances.generate.routing import generate_routing
 from apportion.instances.routing import Routes, VehicleRouting
@@ -16,6 +15,7 @@ from apportion.solvers.options import SolveOptions
 from apportion.solvers.routing.method import route
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Limit, Status
+from routing_brute import optimum, random_instance, tiny
 
 QUICK = SolveOptions(node_limit=1500, gap=0.0)
 

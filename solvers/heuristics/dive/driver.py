@@ -43,9 +43,7 @@ def dive(problem: Problem, order: Ints, preferred: Floats, backtracks: int, effo
     """Fix the integer columns of ``order`` near ``preferred`` (n,) with propagation and limited backtracking."""
     domain = domain_of(problem)
     size = problem.num_columns + 1
-    decisions = Decisions(
-        np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size), np.zeros(size, np.bool_)
-    )
+    decisions = Decisions(np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size), np.zeros(size, np.bool_))
     outcome = kernels.dive(problem, domain, decisions, order, preferred, backtracks, effort)
     lower = np.maximum(domain.lower, problem.lower)
     upper = np.minimum(domain.upper, problem.upper)

@@ -147,18 +147,18 @@ def best_value(problem: Problem, jumps: Jumps, column: int, pull: float) -> floa
         best = now
     best = min(max(best, lower), upper)
     if problem.integer[column]:
-        low, high = max(np.floor(best + _STILL), lower), min(np.ceil(best - _STILL), upper)
-        if low != high:
-            if low == now:
-                best = high
-            elif high == now or _cost_of(problem, jumps, column, low, pull) <= _cost_of(
-                problem, jumps, column, high, pull
-            ):
-                best = low
-            else:
-                best = high
-        else:
+        low, high = np.floor(best + _STILL), np.ceil(best - _STILL)
+        if low == now or high == now:
+            low, high = now - 1.0, now + 1.0  # convex: the best other value is a neighbour
+        if low < lower:
+            best = high
+        elif high > upper or _cost_of(problem, jumps, column, low, pull) <= _cost_of(
+            problem, jumps, column, high, pull
+        ):
             best = low
+        else:
+            best = high
+        best = min(max(best, lower), upper)
     return best
 
 

@@ -174,9 +174,7 @@ def undo(problem: Problem, domain: Domain, trail: int) -> None:
     while domain.marks[TRAIL] > trail:
         at = domain.marks[TRAIL] - 1
         domain.marks[TRAIL] = at
-        _set_bounds(
-            problem, domain, domain.trail_column[at], domain.trail_lower[at], domain.trail_upper[at], False
-        )
+        _set_bounds(problem, domain, domain.trail_column[at], domain.trail_lower[at], domain.trail_upper[at], False)
 
 
 @numba.njit(cache=True, nogil=True)

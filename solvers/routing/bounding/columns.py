@@ -3,7 +3,8 @@
 A column is a route from the depot and back within capacity and windows that may come back to a client after leaving its
 ng-set (Baldacci, Mingozzi, Roberti 2011). The master covers every client at least once within the fleet. At any duals
 the sum of the duals less what the best routes with different last clients could gain is a true bound when pricing was
-exact and complete (Lasdon 1970), so stopping early still leaves a proof. Capacitated routing without windows uses the load as the clock.
+exact and complete (Lasdon 1970), so stopping early still leaves a proof. Capacitated routing without windows uses the
+load as the clock.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class Network:
         position = np.full((size, size), -1, np.int8)
         for place in range(near.shape[1] - 1, -1, -1):
             position[np.arange(1, size), near[1:, place]] = place
-        return cls(np.array(instance.distance, order="C"), takes, ready, due, demand, capacity, starts, ends, near, position)
+        return cls(
+            np.array(instance.distance, order="C"), takes, ready, due, demand, capacity, starts, ends, near, position
+        )
 
 
 def _near(distance: Floats, ng_size: int) -> Ints:
@@ -224,9 +227,7 @@ class Columns:
             count, high = len(fresh), np.full(len(fresh), _INFINITE)
             first = np.array(starts[:-1], np.int32)
             indices, entries = np.concatenate(rows), np.concatenate(values)
-            must(
-                self._lp.addCols(count, np.array(costs), np.zeros(count), high, len(indices), first, indices, entries)
-            )
+            must(self._lp.addCols(count, np.array(costs), np.zeros(count), high, len(indices), first, indices, entries))
         return len(fresh)
 
     def improve(self, should_stop: Callable[[], bool], on_bound: Callable[[float], object], most_labels: int) -> None:

@@ -145,7 +145,8 @@ def extend_labels(
     Return FINISHED, PAUSED (call again to go on) or FULL. ``starts`` and ``ends`` list the arcs from each location to
     clients. ``near`` (n + 1, g) holds the ng-set of each client, itself first, and ``near_position`` (n + 1, n + 1)
     the place of one client in the set of another, or -1. ``care`` says what dominance compares: BY_TIME time and cost,
-    BY_LOAD also load, EXACT also the clients seen; the first two lose routes. ``best_cost`` and ``best_label`` (n + 1,) receive the cheapest complete route by last client.
+    BY_LOAD also load, EXACT also the clients seen; the first two lose routes. ``best_cost`` and ``best_label``
+    (n + 1,) receive the cheapest complete route by last client.
     """
     home_closes = due[0]
     extended = 0

@@ -100,7 +100,9 @@ def pyomo_model(data: Transport) -> Any:
     model.demand = pyo.Constraint(
         model.shops, rule=lambda m, j: pyo.quicksum(m.ship[i, j] for i in m.plants) >= demand[j]
     )
-    model.cost = pyo.Objective(expr=pyo.quicksum(cost[i][j] * model.ship[i, j] for i, j in model.ship))
+    model.cost = pyo.Objective(
+        expr=pyo.quicksum(cost[i][j] * model.ship[i, j] for i in range(plants) for j in range(shops))
+    )
     return model
 
 

@@ -1,4 +1,4 @@
-"""A backend that lies, for tests of what catches it."""
+"""A backend that lies, to measure and to test what catches it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 
+from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.base import BackendAnswer, Capabilities
@@ -27,6 +28,7 @@ class FaultyBackend:
 
     @property
     def capabilities(self) -> Capabilities:
+        """Those of HiGHS."""
         return backend_named("highs").capabilities
 
     def run(
@@ -36,17 +38,20 @@ class FaultyBackend:
         monitor: Monitor,
         start: Floats | None = None,
     ) -> BackendAnswer:
+        """Solve with HiGHS and lie about it."""
         return self.lie(program, backend_named("highs").run(program, options, monitor, start))
 
 
 def _values(answer: BackendAnswer) -> Floats:
-    assert answer.values is not None
+    if answer.values is None:
+        raise BackendError("a lie needs an answer with a plan")
     return answer.values
 
 
 def worse_plan(program: MixedIntegerProgram, values: Floats) -> Floats:
-    """Another feasible plan, worse than ``values``: all zeros, which the programs of these tests allow."""
-    assert program.sense.sign * float(program.cost @ values) < 0
+    """Another plan, worse than ``values``: all zeros, for programs in which that is feasible and worth nothing."""
+    if program.sense.sign * float(program.cost @ values) >= 0:
+        raise BackendError("nothing is as good as this plan")
     return np.zeros(program.num_columns)
 
 
