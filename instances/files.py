@@ -91,12 +91,6 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def stem(path: Path) -> str:
     """The name of a file without its folders, ``.gz`` and last suffix.
 
