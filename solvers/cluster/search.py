@@ -32,7 +32,7 @@ _TASK_GAIN = 1e-3
 _NODE_COST = 1e-4
 _SMALL = 1_000
 _PATTERN_SEARCH_S = 20.0
-_BOUND_S = 30.0
+_BOUND_S = 120.0
 _BOUND_ROUNDS = 60
 _IDLE_WINDOWS = 5
 _IDLE_WINDOWS_TIMED = 20
@@ -61,6 +61,7 @@ class Search:
     native_status: str = ""
     exact: bool = False
     counting_nodes: bool = False
+    tight: bool = True
     program: PatternProgram | None = None
 
     @classmethod
@@ -170,6 +171,7 @@ class Search:
         for pattern in patterns_of(self.best):
             self.patterns().add(pattern)
         found = self.patterns().bound(stage, self.budget(part, _BOUND_S), served, tasks, rounds)
+        self.tight = found.tight
         self.prove(stage, found.value, f"node patterns, {found.rounds} rounds")
         self.counts["patterns"] = len(self.patterns().patterns)
 
@@ -181,8 +183,9 @@ class Search:
             self.round_patterns()
         if not self.settled(Stage.SERVED):
             self.search_patterns(all_of=False)
+        if not self.settled(Stage.SERVED) and not self.tight:
+            self.bound_stage(Stage.SERVED, 0.4)
         if self.small:
-            self.bound_stage(Stage.SERVED, 0.2)
             self.search_small()
         elif not self.settled(Stage.SERVED):
             self.search_windows(Stage.SERVED, lambda new, old: new > old, 0.6)

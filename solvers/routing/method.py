@@ -22,7 +22,7 @@ HOT, COLD = 0.3, 0.003
 """First and last temperature of a cycle, in average distances per client."""
 OPENING = 0.05
 """How often an iteration sends its first client on a route of its own."""
-BOUND_SHARE = 0.3
+BOUND_SHARE = 0.35
 """The part of a time limit that goes into the lower bound."""
 WARM_UP = 0.1
 """The part of a budget that is spent before the bound, which gains from a good plan."""

@@ -40,7 +40,7 @@ def _cpu_s(*arguments: str, folder: Path) -> float:
 
 
 def test_help_is_cheap(tmp_path: Path) -> None:
-    assert min(_cpu_s("--help", folder=tmp_path) for _ in range(3)) < 0.3
+    assert min(_cpu_s("--help", folder=tmp_path) for _ in range(5)) < 0.3
 
 
 def test_a_tiny_instance_is_cheap(tmp_path: Path) -> None:
