@@ -195,7 +195,11 @@ class Search:
         if self.value(Stage.TASKS) >= self.bounds[Stage.TASKS] or self.monitor.should_stop:
             return
         self.bound_stage(Stage.TASKS, 0.2)
-        if not self.exact and self.value(Stage.TASKS) < self.bounds[Stage.TASKS]:
+        if self.exact:
+            return
+        if self.value(Stage.TASKS) < self.bounds[Stage.TASKS]:
+            self.search_patterns(all_of=False)
+        if self.value(Stage.TASKS) < self.bounds[Stage.TASKS]:
             self.search_windows(Stage.TASKS, lambda new, old: new > old, 0.5)
 
     def use_fewest(self) -> None:

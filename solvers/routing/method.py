@@ -18,8 +18,8 @@ from apportion.solvers.routing.bounds import Effort, prove
 from apportion.solvers.routing.search import Search, construction_order
 from apportion.solvers.status import Bounds, Limit, Status
 
-HOT, COLD = 0.3, 0.003
-"""First and last temperature of a cycle, in average distances per client."""
+HOT, HOT_WITH_WINDOWS, COLD = 0.3, 1.0, 0.003
+"""First (without and with windows) and last temperature of a cycle, in average distances per client."""
 OPENING = 0.05
 """How often an iteration sends its first client on a route of its own."""
 BOUND_SHARE = 0.35
@@ -28,7 +28,7 @@ WARM_UP = 0.1
 """The part of a budget that is spent before the bound, which gains from a good plan."""
 CHUNK_S = 0.15
 """Seconds between looks at the clock."""
-ITERATIONS_PER_CLIENT = 3000
+ITERATIONS_PER_CLIENT = 900
 _LEAST_ITERATIONS = 20_000
 _CHUNK_ITERATIONS = 1000
 _IDLE_CYCLES = 2
@@ -68,6 +68,10 @@ class _Run:
         self._counts: dict[str, int] = {}
         limit = self._by_time() if self._goes_by_time() else self._by_iterations()
         return self._answer(limit, build_s)
+
+    @property
+    def _hot(self) -> float:
+        return HOT_WITH_WINDOWS if self.instance.has_time_windows else HOT
 
     def _goes_by_time(self) -> bool:
         by_work = self.options.node_limit is not None or self.options.deterministic
@@ -124,7 +128,7 @@ class _Run:
         for cycle in range(cycles):
             if self._finished():
                 break
-            self._cool_by_time(self.monitor.remaining_s / (cycles - cycle), HOT)
+            self._cool_by_time(self.monitor.remaining_s / (cycles - cycle), self._hot)
         return Limit.TIME
 
     _searched_s = 0.0
@@ -150,7 +154,7 @@ class _Run:
     def _by_iterations(self) -> Limit:
         """The same by counts of iterations, so that a seed repeats exactly."""
         budget = self.options.node_limit
-        cycle = max(_LEAST_ITERATIONS, ITERATIONS_PER_CLIENT // 3 * self.instance.num_clients)
+        cycle = max(_LEAST_ITERATIONS, ITERATIONS_PER_CLIENT * self.instance.num_clients)
         lengths = iter((budget,)) if budget is not None else _endless(cycle)
         warm_up = int(WARM_UP * (cycle if budget is None else budget))
         self._cool_by_count(warm_up, COLD * 3.0)
@@ -159,7 +163,7 @@ class _Run:
         idle = 0
         for length in lengths:
             before = self.search.best, self.search.num_absent
-            self._cool_by_count(length - (warm_up if budget is not None else 0), HOT)
+            self._cool_by_count(length - (warm_up if budget is not None else 0), self._hot)
             idle = idle + 1 if (self.search.best, self.search.num_absent) == before else 0
             if self._finished() or idle >= _IDLE_CYCLES:
                 break
