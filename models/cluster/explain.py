@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, Placement
 from apportion.instances.core import Plan
 from apportion.models.explaining import Diagnosis, Explanation, Finding
-
-if TYPE_CHECKING:
-    from apportion.solvers.options import SolveOptions
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -45,9 +41,7 @@ class _Kind:
         return f"{self.num_gpus} x {kind}{share}"
 
 
-def explain_placement(
-    instance: ClusterPlacement, _options: SolveOptions | None = None, plan: Plan | None = None
-) -> Explanation:
+def explain_placement(instance: ClusterPlacement, _options: object = None, plan: Plan | None = None) -> Explanation:
     """Name tasks that no node can hold, demand beyond capacity, and with a plan why each task waits.
 
     A placement may leave tasks out, so a cluster always has a plan: the findings say who is left out and why.

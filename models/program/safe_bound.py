@@ -147,12 +147,12 @@ def _tighten(program: MixedIntegerProgram, by_row: _Rows, row: int, column: int,
         return False
     least, most = Fraction(0), Fraction(0)
     bounded_below = bounded_above = True
-    for k, value in zip(columns[~own], values[~own], strict=True):
+    for k, value in zip(columns[~own].tolist(), values[~own].tolist(), strict=True):
         low, high = (lower[k], upper[k]) if value > 0 else (upper[k], lower[k])
         bounded_below &= bool(np.isfinite(low)) or value == 0
         bounded_above &= bool(np.isfinite(high)) or value == 0
-        least += Fraction(value) * Fraction(low) if bounded_below and value else 0
-        most += Fraction(value) * Fraction(high) if bounded_above and value else 0
+        least += Fraction(value) * Fraction(float(low)) if bounded_below and value else 0
+        most += Fraction(value) * Fraction(float(high)) if bounded_above and value else 0
     changed = False
     ends = (
         (program.row_upper[row], bounded_below, least, factor > 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +10,8 @@ from apportion.instances.routing import VehicleRouting
 from apportion.models.explaining import Diagnosis, Explanation, Finding
 from apportion.models.routing.check import impossible
 
-if TYPE_CHECKING:
-    from apportion.solvers.options import SolveOptions
 
-
-def explain_routing(
-    instance: VehicleRouting, _options: SolveOptions | None = None, _plan: Plan | None = None
-) -> Explanation:
+def explain_routing(instance: VehicleRouting, _options: object = None, _plan: Plan | None = None) -> Explanation:
     """Screen demands, windows and the fleet. Nothing found does not mean that there is a plan.
 
     Examples

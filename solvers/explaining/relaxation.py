@@ -88,12 +88,20 @@ def _described(
         rows = group.rows[np.abs(row_moves[group.rows]) > _NEGLIGIBLE]
         columns = group.columns[np.abs(column_moves[group.columns]) > _NEGLIGIBLE]
         changes += [
-            _change(group, program.row_name(int(i)), program.row_lower[i], program.row_upper[i], row_moves[i])
-            for i in rows
+            _change(
+                group,
+                program.row_name(i),
+                float(program.row_lower[i]),
+                float(program.row_upper[i]),
+                float(row_moves[i]),
+            )
+            for i in rows.tolist()
         ]
         changes += [
-            _change(group, program.column_name(int(j)), program.lower[j], program.upper[j], column_moves[j])
-            for j in columns
+            _change(
+                group, program.column_name(j), float(program.lower[j]), float(program.upper[j]), float(column_moves[j])
+            )
+            for j in columns.tolist()
         ]
     changes.sort(key=lambda change: -abs(change.amount))
     return Relaxation(
@@ -108,7 +116,7 @@ def _described(
 def _change(group: Group, name: str, lower: float, upper: float, helped: float) -> Change:
     """``helped`` > 0 means that the activity falls short of the lower side by it; < 0 that it exceeds the upper."""
     side = "value" if lower == upper else "lower limit" if helped > 0 else "upper limit"
-    return Change(group.name, name, side, float(lower if helped > 0 else upper), float(-helped))
+    return Change(group.name, name, side, float(lower if helped > 0 else upper), -helped)
 
 
 def _confirmed(program: MixedIntegerProgram, row_moves: Floats, column_moves: Floats, values: Floats) -> bool:

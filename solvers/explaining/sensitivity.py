@@ -47,21 +47,21 @@ def find_sensitivity(
 
 
 def _rows(program: MixedIntegerProgram, groups: Sequence[Group], ranges: Ranges) -> tuple[RowSensitivity, ...]:
-    group_of = np.full(program.num_rows, -1)
+    group_of = np.full(program.num_rows, -1, np.int64)
     for position, group in enumerate(groups):
         group_of[group.rows] = position
     priced = np.flatnonzero(np.abs(ranges.row_duals) > _NEGLIGIBLE)
     order = priced[np.argsort(-np.abs(ranges.row_duals[priced]), kind="stable")]
     return tuple(
         RowSensitivity(
-            group=groups[group_of[i]].name if group_of[i] >= 0 else "",
-            name=program.row_name(int(i)),
+            group=groups[int(group_of[i])].name if group_of[i] >= 0 else "",
+            name=program.row_name(i),
             dual=float(ranges.row_duals[i]),
-            limit=_limit(program, int(i), float(ranges.activity[i])),
+            limit=_limit(program, i, float(ranges.activity[i])),
             lower=float(ranges.row_lower[i]),
             upper=float(ranges.row_upper[i]),
         )
-        for i in order
+        for i in order.tolist()
     )
 
 
@@ -77,12 +77,12 @@ def _columns(program: MixedIntegerProgram, ranges: Ranges) -> tuple[ColumnSensit
     order = shown[np.argsort(-np.abs(ranges.values[shown]), kind="stable")]
     return tuple(
         ColumnSensitivity(
-            name=program.column_name(int(j)),
+            name=program.column_name(j),
             value=float(ranges.values[j]),
             cost=float(program.cost[j]),
             cost_lower=float(ranges.cost_lower[j]),
             cost_upper=float(ranges.cost_upper[j]),
             reduced_cost=float(ranges.reduced_costs[j]),
         )
-        for j in order
+        for j in order.tolist()
     )

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.solvers.heuristics.arrays import Booleans, Ints, Problem
+from apportion.solvers.heuristics.arrays import Ints, Problem
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
-from math import exp, inf, isfinite, log
+from math import exp, inf, isfinite
 from pathlib import Path
 from typing import Any, cast
 
