@@ -122,7 +122,6 @@ class UnitCommitment:
     """
 
     problem: ClassVar[str] = "unit-commitment"
-    sense: ClassVar[Sense] = Sense.MINIMISE
     name: str
     demand_mw: Floats
     reserve_mw: Floats
@@ -140,6 +139,11 @@ class UnitCommitment:
         object.__setattr__(self, "reserve_mw", reserve)
         object.__setattr__(self, "renewable", renewable)
         object.__setattr__(self, "thermal", tuple(self.thermal))
+
+    @property
+    def sense(self) -> Sense:
+        """Cost is to be low."""
+        return Sense.MINIMISE
 
     @property
     def num_periods(self) -> int:

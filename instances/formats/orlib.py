@@ -84,11 +84,16 @@ def read_set_cover(path: Path) -> MixedIntegerProgram:
     row, column = [], []
     for i in range(rows):
         count = numbers.whole("columns of a row", 1, columns)
-        members = numbers.take(count, "columns of a row").astype(np.int64) - 1
-        if members.min() < 0 or members.max() >= columns or len(np.unique(members)) < count:
+        listed = numbers.take(count, "columns of a row")
+        if (
+            listed.min() < 1
+            or listed.max() > columns
+            or len(np.unique(listed)) < count
+            or (listed != np.rint(listed)).any()
+        ):
             raise numbers.fail(f"row {i + 1} must name different columns in 1..{columns}")
         row.append(np.full(count, i))
-        column.append(members)
+        column.append(np.rint(listed).astype(np.int64) - 1)
     numbers.end()
     block = Rows()
     block.add(np.concatenate(row), np.concatenate(column), 1.0, np.ones(rows), np.inf)

@@ -58,16 +58,13 @@ _MOST_FAULTS = 100
 @cache
 def _adapter() -> TypeAdapter[Any]:
     """The shape of a file. Built once, when first used: pydantic takes a while to load."""
-    from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+    from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter
 
     class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    hours = Annotated[int, Field(ge=0)]
-    flag = Annotated[int, Field(ge=0, le=1)]
-
     class Startup(Strict):
-        lag: hours
+        lag: NonNegativeInt
         cost: float
 
     class Point(Strict):
@@ -76,19 +73,19 @@ def _adapter() -> TypeAdapter[Any]:
 
     class Thermal(Strict):
         name: str | None = None
-        must_run: flag
+        must_run: Annotated[int, Field(ge=0, le=1)]
         power_output_minimum: float
         power_output_maximum: float
         ramp_up_limit: float
         ramp_down_limit: float
         ramp_startup_limit: float
         ramp_shutdown_limit: float
-        time_up_minimum: hours
-        time_down_minimum: hours
+        time_up_minimum: NonNegativeInt
+        time_down_minimum: NonNegativeInt
         power_output_t0: float
-        unit_on_t0: flag
-        time_up_t0: hours
-        time_down_t0: hours
+        unit_on_t0: Annotated[int, Field(ge=0, le=1)]
+        time_up_t0: NonNegativeInt
+        time_down_t0: NonNegativeInt
         startup: list[Startup]
         piecewise_production: list[Point]
 
@@ -98,7 +95,7 @@ def _adapter() -> TypeAdapter[Any]:
         power_output_maximum: list[float]
 
     class Day(Strict):
-        time_periods: Annotated[int, Field(ge=1)]
+        time_periods: PositiveInt
         demand: list[float]
         reserves: list[float]
         thermal_generators: dict[str, Thermal]

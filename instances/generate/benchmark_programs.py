@@ -69,8 +69,8 @@ def set_cover(seed: int = 0, rows: int = 500, columns: int = 1000, density: floa
     random = np.random.default_rng(seed)
     covers = random.random((rows, columns)) < density
     covers[np.arange(columns) % rows, np.arange(columns)] = True
-    for row in np.flatnonzero(covers.sum(axis=1) < 2):
-        covers[row, random.choice(columns, 2, replace=False)] = True
+    for short in np.flatnonzero(covers.sum(axis=1) < 2):
+        covers[short, random.choice(columns, 2, replace=False)] = True
     block = Rows()
     row, column = np.nonzero(covers)
     block.add(row, column, 1.0, np.ones(rows), np.inf)

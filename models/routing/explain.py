@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from apportion.instances.core import Plan
 from apportion.instances.routing import VehicleRouting
 from apportion.models.explaining import Diagnosis, Explanation, Finding
 from apportion.models.routing.check import impossible
+from apportion.models.verdict import TOLERANCE
 
 
 def explain_routing(instance: VehicleRouting, _options: object = None, _plan: Plan | None = None) -> Explanation:
@@ -38,11 +38,8 @@ def explain_routing(instance: VehicleRouting, _options: object = None, _plan: Pl
 
 def _too_many_large(instance: VehicleRouting) -> list[Finding]:
     """Clients that ask for more than half a vehicle each need one of their own."""
-    large = int((instance.demand > instance.capacity / 2 * (1 + _SLACK)).sum())
+    large = int((instance.demand > instance.capacity / 2 + TOLERANCE * max(1.0, instance.capacity)).sum())
     if instance.num_vehicles is None or large <= instance.num_vehicles:
         return []
     text = f"{large} clients ask for more than half a vehicle each: no two share one, and there are"
     return [Finding(f"{text} {instance.num_vehicles} vehicles", "fleet", float(large - instance.num_vehicles))]
-
-
-_SLACK = 1e-5

@@ -21,7 +21,7 @@ _ROUNDING = 1e-6
 class Problem(NamedTuple):
     """``minimise cost.x`` over two-sided rows; ``n`` columns, ``m`` rows, ``k`` nonzeros.
 
-    ``cost``, ``lower``, ``upper``, ``integer`` have shape (n,), ``row_lower`` and ``row_upper`` (m,). Column ``j`` holds
+    ``cost``, ``lower``, ``upper``, ``integer`` have shape (n,), ``row_lower`` and ``row_upper`` (m,). Column ``j`` has
     ``col_starts[j]:col_starts[j + 1]`` of ``col_rows`` and ``col_values``, row ``i`` likewise. No entry is zero or
     repeated, integer bounds are whole, infinite bounds are ``inf``.
     """

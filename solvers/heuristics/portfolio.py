@@ -17,7 +17,9 @@ from apportion.solvers.heuristics.relaxation import Relaxation, Relaxed
 
 Found = Callable[[Floats, float, str], None]
 
-_CHUNK = 400_000
+_MOST_CHUNK = 400_000
+_LEAST_CHUNK = 2_000
+_CHUNK_PER_ENTRY = 40
 _PROPAGATION = 20_000_000
 _DIVE = 10_000_000
 _BACKTRACKS = 60
@@ -63,6 +65,8 @@ class Portfolio:
         self._seed = seed
         self._found = found
         self._threads = threads
+        size = problem.num_nonzeros + problem.num_rows + problem.num_columns
+        self._chunk = min(_MOST_CHUNK, _LEAST_CHUNK + _CHUNK_PER_ENTRY * size)
         self._random = np.random.default_rng(seed)
         self._box: Problem | None = None
         self._search: LocalSearch | None = None
@@ -110,22 +114,22 @@ class Portfolio:
         self._search = search
         if self.best is not None:
             search.accept(self.best)
-        else:
-            yield from self._jump(box)
-        if self.best is None:
-            for values in ended:
-                search.restart(values)
-                for _ in range(_FIRST_CHUNKS):
-                    self._local()
-                    yield
-                    if self.best is not None:
-                        break
+            return
+        yield from self._jump(box)
+        for values in ended:
+            for chunk in range(_FIRST_CHUNKS):
+                if self.objective < inf:
+                    return
+                if chunk == 0:
+                    search.restart(values)
+                self._local()
+                yield
 
     def _jump(self, box: Problem) -> Iterator[None]:
         jumper = FeasibilityJump(box, None, self._seed)
         for _ in range(_JUMP_CHUNKS):
             before = jumper.effort
-            met = jumper.run(_CHUNK)
+            met = jumper.run(self._chunk)
             self._spent += jumper.effort - before
             yield
             if met:
@@ -269,7 +273,7 @@ class Portfolio:
             values, self._waiting = self._waiting, None
             if self._original.violation(values) <= FEASIBILITY_TOLERANCE:
                 self._keep(values, "")
-        if not search.run(_CHUNK) or search.best is None:
+        if not search.run(self._chunk) or search.best is None:
             return False
         return self._take(search.best, "L")
 

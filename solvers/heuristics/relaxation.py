@@ -1,4 +1,4 @@
-"""Linear programs inside the heuristics: the relaxation as a guide, and the best continuous values for fixed integers."""
+"""Linear programs inside the heuristics: the relaxation as a guide, the best continuous values for fixed integers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Relaxed:
 
 
 class Relaxation:
-    """The program without integrality inside HiGHS, warm from one solve to the next; limited by iterations, not time."""
+    """The program without integrality in HiGHS, warm from one solve to the next; limited by iterations, not time."""
 
     def __init__(self, problem: Problem, seed: int = 0, threads: int = 1) -> None:
         self._problem = problem

@@ -30,7 +30,7 @@ class Effort:
 
     seconds: float = inf
     most_rounds: int = 150
-    most_labels: int = 1_000_000
+    most_labels: int = 400_000
 
 
 def whole(instance: VehicleRouting, bound: float) -> float:

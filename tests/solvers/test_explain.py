@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 
 from apportion.instances.core import Sense
 from apportion.instances.errors import ModelError, OptionError, PlanError
-from apportion.instances.program import MixedIntegerProgram, SparseColumns, VariableValues
+from apportion.instances.program import Indicator, MixedIntegerProgram, SparseColumns, SpecialOrderedSet, VariableValues
 from apportion.instances.routing import Routes
 from apportion.models.algebra import Model
 from apportion.models.explaining import Conflict, Diagnosis, Explanation
@@ -414,3 +414,33 @@ def test_what_cannot_be_explained_is_refused() -> None:
     program = make_program([[1]], [1], [inf], [1], [0], [5])
     with pytest.raises(PlanError, match="is not a plan"):
         explain_program(program, OPTIONS, Routes(()))
+
+
+def test_indicators_and_ordered_sets_always_hold() -> None:
+    program = make_program(
+        [[1, 0, 0], [0, 1, 1], [0, 1, 0]],
+        [1, 3, -inf],
+        [inf, inf, 9],
+        [1, 1, 1],
+        [0] * 3,
+        [1, 9, 9],
+        integer=[True, False, False],
+        row_names=("on", "need", "spare"),
+    )
+    capped = replace(program, indicators=(Indicator(0, True, (1, 2), (1.0, 1.0), -inf, 2.0),))
+    conflict = conflict_of(explain(capped))
+    assert conflict.groups == ("on", "need")
+    assert conflict.minimal
+    assert conflict.needs_integers
+    one = make_program([[1, 1]], [12], [inf], [1, 1], [0, 0], [8, 8], row_names=("both",))
+    explanation = explain(replace(one, ordered_sets=(SpecialOrderedSet(1, (0, 1), (1.0, 2.0)),)))
+    assert conflict_of(explanation).rows == (0,)
+    assert explanation.relaxation is not None
+    assert explanation.relaxation.cost == pytest.approx(4)
+
+
+def test_programs_without_rows_or_columns() -> None:
+    assert explain(make_program([], [], [], [], [], [])).diagnosis is Diagnosis.SOLVABLE
+    empty = explain(make_program([[0]], [1], [2], [1], [0], [1], row_names=("none",)))
+    assert conflict_of(empty).rows == (0,)
+    assert explain(make_program([[1]], [-inf], [inf], [1], [0], [1])).diagnosis is Diagnosis.SOLVABLE

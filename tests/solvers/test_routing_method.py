@@ -38,7 +38,7 @@ def test_tiny_instances_are_solved_to_the_optimum_and_bounds_are_true(instance: 
 
 @pytest.mark.parametrize("time_windows", [False, True])
 def test_a_seed_repeats_exactly_whatever_the_clock_does(time_windows: bool) -> None:
-    instance = generate_routing(1, clients=60, time_windows=time_windows)
+    instance = generate_routing(1, clients=30, time_windows=time_windows, route_length=5.0)
     options = SolveOptions(node_limit=3000, seed=5, deterministic=True)
     first, second = (solve_instance(instance, options) for _ in range(2))
     assert first.plan == second.plan
@@ -51,7 +51,7 @@ def test_a_seed_repeats_exactly_whatever_the_clock_does(time_windows: bool) -> N
 @pytest.mark.parametrize("positions", ["random", "clustered"])
 def test_a_time_limit_is_kept_and_the_plan_checks(time_windows: bool, positions: str) -> None:
     instance = generate_routing(2, clients=80, time_windows=time_windows, positions=positions)
-    solve_instance(instance, SolveOptions(node_limit=100))
+    solve_instance(generate_routing(2, clients=10, time_windows=time_windows), SolveOptions(node_limit=100))
     result = solve_instance(instance, SolveOptions(time_limit_s=1.0))
     assert result.status.has_plan
     assert result.verdict is not None
@@ -85,7 +85,7 @@ def test_it_stops_when_cancelled_and_keeps_its_plan() -> None:
 
 def test_incumbents_and_bounds_stream() -> None:
     events: list[Event] = []
-    solve_instance(generate_routing(5, clients=40), SolveOptions(node_limit=2000), listener=events.append)
+    solve_instance(generate_routing(5, clients=25, route_length=5.0), SolveOptions(node_limit=2000), listener=events.append)
     kinds = {event.kind for event in events}
     assert {EventKind.START, EventKind.INCUMBENT, EventKind.BOUND, EventKind.END} <= kinds
     primals = [event.bounds.primal for event in events if event.kind is EventKind.INCUMBENT]
@@ -94,7 +94,7 @@ def test_incumbents_and_bounds_stream() -> None:
 
 
 def test_a_start_is_never_made_worse() -> None:
-    instance = generate_routing(6, clients=50)
+    instance = generate_routing(6, clients=30, route_length=5.0)
     good = solve_instance(instance, SolveOptions(node_limit=20_000))
     again = solve_instance(instance, SolveOptions(node_limit=1, start=good.plan))
     assert again.objective <= good.objective

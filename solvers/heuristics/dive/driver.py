@@ -96,4 +96,4 @@ def _effect(problem: Problem, entry: Ints) -> Floats:
         np.where(np.isfinite(problem.row_upper), np.abs(problem.row_upper), 0.0),
     )
     share = np.abs(problem.col_values) / np.maximum(1.0, sides[problem.col_rows])
-    return np.bincount(entry, share, problem.num_columns)
+    return np.asarray(np.bincount(entry, share, problem.num_columns), np.float64)

@@ -1,8 +1,8 @@
 """Numba kernel: fix and propagate with limited backtracking.
 
 The columns are fixed one after the other in a given order at the value nearest a preference, each time followed by
-propagation. A conflict takes the last decision back and excludes its value; when both sides fail the search goes back to
-the decision before (Salvagnin, Roberti and Fischetti 2025 dive likewise and repair what is left).
+propagation. A conflict takes the last decision back and excludes its value; when both sides fail the search goes back
+to the decision before (Salvagnin, Roberti and Fischetti 2025 dive likewise and repair what is left).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 class Decisions(NamedTuple):
-    """The open decisions, deepest last: where the trail stood, which place of the order, its value, if it is flipped."""
+    """The open decisions, deepest last: where the trail stood, the place in the order, the value, if it is flipped."""
 
     trail: Ints
     place: Ints
@@ -55,7 +55,7 @@ def _assign(problem: Problem, domain: Domain, column: int, lower: float, upper: 
         return CONFLICT
     if not tighten(problem, domain, column, lower, upper):
         return STOPPED
-    return propagate(problem, domain, effort)
+    return int(propagate(problem, domain, effort))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -89,7 +89,7 @@ def dive(
     place = 0
     outcome = propagate(problem, domain, effort)
     if outcome != CONSISTENT:
-        return outcome
+        return int(outcome)
     while place < len(order):
         j = order[place]
         low, high = domain.lower[j], domain.upper[j]

@@ -55,7 +55,7 @@ class Jumps(NamedTuple):
 def draw(counters: Ints, below: int) -> int:
     """A random integer in 0..below-1."""
     counters[RANDOM] = counters[RANDOM] * 48271 % 2147483647
-    return counters[RANDOM] % below
+    return int(counters[RANDOM] % below)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -90,7 +90,7 @@ def _cost_of(problem: Problem, jumps: Jumps, column: int, value: float, pull: fl
         i = problem.col_rows[p]
         activity = jumps.activity[i] + problem.col_values[p] * delta
         total += jumps.weight[i] * amount(activity, problem.row_lower[i], problem.row_upper[i])
-    return total
+    return float(total)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -118,7 +118,7 @@ def best_value(problem: Problem, jumps: Jumps, column: int, pull: float) -> floa
     lower, upper = problem.lower[column], problem.upper[column]
     now = jumps.values[column]
     if jumps.binary[column]:
-        return lower if now > 0.5 * (lower + upper) else upper
+        return float(lower if now > 0.5 * (lower + upper) else upper)
     slope = pull * problem.cost[column]
     count = 0
     for p in range(problem.col_starts[column], problem.col_starts[column + 1]):
@@ -159,7 +159,7 @@ def best_value(problem: Problem, jumps: Jumps, column: int, pull: float) -> floa
         else:
             best = high
         best = min(max(best, lower), upper)
-    return best
+    return float(best)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -286,4 +286,4 @@ def jump_chunk(problem: Problem, jumps: Jumps, pull: float, effort: int) -> bool
         column = _choose(problem, jumps)
         if column >= 0:
             _jump(problem, jumps, column, pull)
-    return jumps.counters[BROKEN] == 0
+    return bool(jumps.counters[BROKEN] == 0)

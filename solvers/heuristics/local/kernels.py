@@ -64,7 +64,7 @@ class Search(NamedTuple):
 def draw(counters: Ints, below: int) -> int:
     """A random integer in 0..below-1 (Park and Miller's generator)."""
     counters[RANDOM] = counters[RANDOM] * 48271 % 2147483647
-    return counters[RANDOM] % below
+    return int(counters[RANDOM] % below)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -176,18 +176,18 @@ def tight_value(problem: Problem, search: Search, row: int, at: int) -> float:
         below = (a > 0.0) != cheaper_up  # use up the room towards the lower side
     side = lower if below else upper
     if np.isinf(side):
-        return value
+        return float(value)
     target = value + (side - activity) / a
     if problem.integer[j]:
         # round towards the inside of the row
         target = np.ceil(target - _STILL) if below == (a > 0.0) else np.floor(target + _STILL)
-    return min(max(target, problem.lower[j]), problem.upper[j])
+    return float(min(max(target, problem.lower[j]), problem.upper[j]))
 
 
 @numba.njit(cache=True, nogil=True)
 def _allowed(search: Search, column: int, value: float) -> bool:
     since = search.up_from[column] if value > search.values[column] else search.down_from[column]
-    return search.counters[STEPS] >= since
+    return bool(search.counters[STEPS] >= since)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -249,7 +249,7 @@ def cheaper_value(problem: Problem, search: Search, column: int) -> float:
     if problem.integer[column] and not np.isinf(target):
         target = np.floor(target + _STILL) if cost > 0.0 else np.ceil(target - _STILL)
     target = min(max(target, problem.lower[column]), problem.upper[column])
-    return value if np.isinf(target) else target
+    return float(value if np.isinf(target) else target)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -287,8 +287,8 @@ def lift_value(problem: Problem, search: Search, column: int) -> float:
     if problem.integer[column]:
         room = np.floor(room + _STILL)
     if room <= _STILL or room > _HUGE:
-        return value
-    return value + room if up else value - room
+        return float(value)
+    return float(value + room if up else value - room)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -343,7 +343,7 @@ def _step(problem: Problem, search: Search, column: int, value: float) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _in_chain(chain: Floats, depth: int, column: int) -> bool:
-    for k in range(depth):
+    for k in range(depth):  # noqa: SIM110 a generator is a closure, slow in a kernel
         if chain[k, 0] == column:
             return True
     return False
@@ -443,7 +443,7 @@ def _keep(problem: Problem, search: Search, step: float, share: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _reweigh(problem: Problem, search: Search) -> None:
+def _reweigh(search: Search) -> None:
     """No move helps: make the violated rows, or else the objective, count for more."""
     if search.counters[BROKEN] == 0:
         search.scalars[OBJECTIVE_WEIGHT] += 1.0
@@ -472,7 +472,8 @@ def _escape(problem: Problem, search: Search, best: Floats) -> None:
 def search_chunk(problem: Problem, search: Search, work: Floats, step: float, share: float, effort: int) -> int:
     """Search until ``effort`` more nonzeros were touched; return how many incumbents were found in this chunk.
 
-    ``step`` and ``share`` set the least improvement asked for, absolute and relative. ``work`` is work space: two rows of four, and one for each move of the longest chain.
+    ``step`` and ``share`` set the least improvement asked for, absolute and relative. ``work`` is work space: two rows
+    of four, and one for each move of the longest chain.
     """
     limit = search.counters[EFFORT] + effort
     found = search.counters[FOUND]
@@ -502,6 +503,6 @@ def search_chunk(problem: Problem, search: Search, work: Floats, step: float, sh
             continue
         if search.counters[BROKEN] == 0 and _try_chains(problem, search, chain, mend):
             continue
-        _reweigh(problem, search)
+        _reweigh(search)
         _escape(problem, search, best)
-    return search.counters[FOUND] - found
+    return int(search.counters[FOUND] - found)

@@ -31,7 +31,7 @@ class Domain(NamedTuple):
     """The box that propagation tightens, and its bookkeeping.
 
     ``lower``, ``upper`` (n,); ``least``, ``most`` (m,) are the finite parts of the activity bounds and ``least_open``,
-    ``most_open`` (m,) count the infinite terms; ``widest`` (m,) is the largest range of a term of the row at the start, so
+    ``most_open`` (m,) count the infinite terms; ``widest`` (m,) is the largest range of a term of the row at the start:
     a row with more room than that bounds nothing. ``queue`` (m,) is a ring of rows, ``queued`` (m,) says which wait.
     ``trail_column``, ``trail_lower``, ``trail_upper`` hold the old bounds of each change. ``marks`` holds the head and
     size of the ring, the length of the trail and the effort spent (nonzeros touched).
@@ -85,7 +85,7 @@ def _idle(problem: Problem, domain: Domain, row: int) -> bool:
     room = domain.widest[row] * (1.0 + TOLERANCE) + TOLERANCE
     above = problem.row_upper[row] - domain.least[row]
     below = domain.most[row] - problem.row_lower[row]
-    return above >= room and below >= room
+    return bool(above >= room and below >= room)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -286,5 +286,5 @@ def propagate(problem: Problem, domain: Domain, effort: int) -> int:
         outcome = _scan(problem, domain, row)
         if outcome != CONSISTENT:
             clear_queue(domain)
-            return outcome
+            return int(outcome)
     return CONSISTENT

@@ -187,7 +187,7 @@ def warm_up() -> None:
 
 
 def _measure(program: MixedIntegerProgram, limit: float, with_localmip: bool) -> dict[str, Any]:
-    """One program: the heuristics alone until their first point, HiGHS alone, HiGHS fed; best of all as the yardstick."""
+    """One program: the heuristics alone until their first point, HiGHS alone, HiGHS fed; the best is the yardstick."""
     before = time.process_time()
     first = _first_feasible(program)
     alone, alone_note = _trace(program, "default", limit)
@@ -281,7 +281,7 @@ def _localmip_first(program: MixedIntegerProgram) -> float:
 
 
 def _localmip(program: MixedIntegerProgram) -> Any:
-    import localmip_py
+    import localmip_py  # type: ignore[import-not-found, unused-ignore]
 
     kinds = localmip_py.VarType
     builder = localmip_py.ModelBuilder()
