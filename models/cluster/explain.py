@@ -61,7 +61,9 @@ def explain_placement(instance: ClusterPlacement, _options: object = None, plan:
     findings = _waiting(instance, possible, plan) if isinstance(plan, Placement) else []
     findings += [finding for kind in kinds if (finding := _never(instance, kind))]
     findings += _crowded(instance, kinds, possible)
-    return Explanation(instance.name, Diagnosis.SOLVABLE, tuple(findings))
+    fits = f"{sum(len(kind.tasks) for kind in possible)} of {len(instance.tasks)} tasks fit on some empty node"
+    notes = f"{fits}; all together ask for {instance.demand_gpus:g} GPUs, the cluster has {instance.capacity_gpus}."
+    return Explanation(instance.name, Diagnosis.SOLVABLE, tuple(findings), notes=(notes,))
 
 
 def _kinds(instance: ClusterPlacement) -> Iterator[_Kind]:

@@ -93,9 +93,10 @@ def indifferent(price: Floats, commit: Floats, fleet: Fleet) -> NDArray[np.bool_
 def _in_long_stretch(marks: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
     """Which entries of each row lie in ``length`` marked ones in a row."""
     windows = np.lib.stride_tricks.sliding_window_view(marks, length, axis=1).all(axis=2)
+    num_windows = marks.shape[1] - length + 1
     within = np.zeros(marks.shape, np.bool_)
     for shift in range(length):
-        within[:, shift : shift + windows.shape[1]] |= windows
+        within[:, shift : shift + num_windows] |= windows
     return within
 
 

@@ -20,7 +20,7 @@ from apportion.solvers.routing.search import scale_of
 MOST_CLIENTS_EDGES = 5000
 MOST_CLIENTS_COLUMNS = 1000
 _SHORT_ROUTES = 8.0
-_SHARE_OF_EDGES = 0.06
+_SHARE_OF_EDGES = 0.15
 """The part of the time for the edge relaxation where columns are stronger: windows, or short routes."""
 
 
