@@ -12,6 +12,8 @@ METHODS: dict[str, dict[str, str]] = {
     "mixed-integer-program": {
         "default": "apportion.solvers.program:solve_program",
         "heuristics": "apportion.solvers.heuristics.method:solve_with_heuristics",
+        "lns": "apportion.solvers.neighbourhoods.method:solve_with_neighbourhoods",
+        "portfolio": "apportion.solvers.portfolio:solve_with_portfolio",
     },
     "constraint-model": {
         "default": "apportion.solvers.constraint_model:solve_constraint_model",

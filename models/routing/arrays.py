@@ -18,6 +18,8 @@ from apportion.models.algebra import LinearExpression, Model
 def two_index(instance: VehicleRouting) -> Model:
     """Blocks ``arc`` (n + 1, n + 1), ``load`` (n,) after each client, and ``begin`` (n,) where windows bind.
 
+    A block ``position`` (n,) joins them when some client asks for nothing.
+
     Big-M constraints order the clients of a route, so the relaxation is weak: for a few dozen clients at most.
     """
     model = Model(instance.name, sense="minimise")
@@ -27,6 +29,8 @@ def two_index(instance: VehicleRouting) -> Model:
     model.minimise((instance.distance * arc).sum())
     _visits(instance, model, arc)
     _loads(instance, model, arc)
+    if (instance.demand[1:] <= 0.0).any():
+        _positions(instance, model, arc)
     if instance.has_time_windows:
         _times(instance, model, arc)
     return model
@@ -47,6 +51,14 @@ def _loads(instance: VehicleRouting, model: Model, arc: LinearExpression) -> Non
     load = model.add_variables("load", shape=(instance.num_clients,), lower=demand, upper=np.maximum(demand, capacity))
     rise = load[None, :] - load[:, None] - capacity * arc[1:, 1:]
     model.add_constraints("load_rises", rise >= demand[None, :] - capacity)
+
+
+def _positions(instance: VehicleRouting, model: Model, arc: LinearExpression) -> None:
+    """Clients that ask for nothing could circle among themselves: number the stops of each route."""
+    clients = instance.num_clients
+    position = model.add_variables("position", shape=(clients,), lower=1, upper=clients)
+    rise = position[None, :] - position[:, None] - clients * arc[1:, 1:]
+    model.add_constraints("position_rises", rise >= 1 - clients)
 
 
 def _times(instance: VehicleRouting, model: Model, arc: LinearExpression) -> None:

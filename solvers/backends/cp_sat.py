@@ -16,6 +16,7 @@ from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.models.conversion.cp_sat import CpSatProgram, to_cp_sat
 from apportion.solvers.backends.base import BackendAnswer, Capabilities
 from apportion.solvers.backends.callbacks import Guard
+from apportion.solvers.backends.companion import Companion
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.registry import BACKENDS, require
 from apportion.solvers.backends.trivial import trivial_answer
@@ -61,10 +62,16 @@ class CpAnswer:
 
 
 class CpSat:
-    """CP-SAT behind the protocol of :class:`~apportion.solvers.backends.base.Backend`."""
+    """CP-SAT behind the protocol of :class:`~apportion.solvers.backends.base.Backend`.
+
+    A ``companion`` hears the incumbents; CP-SAT takes none while it runs and gives no turns.
+    """
 
     name: str = "cp-sat"
     capabilities: Capabilities = BACKENDS["cp-sat"].capabilities
+
+    def __init__(self, companion: Companion | None = None) -> None:
+        self._companion = companion
 
     def run(
         self,
@@ -94,7 +101,7 @@ class CpSat:
         _hint(converted.model.proto, program, start)
         finest = min(1.0, max(_FINEST, 1.0 / converted.objective_scale))
         parameters.relative_gap_limit = options.gap * finest
-        found = _search(converted.model, parameters, options, monitor, converted.objective_slack)
+        found = _search(converted.model, parameters, options, monitor, converted.objective_slack, self._companion)
         return _as_backend_answer(program, converted, found, options)
 
 
@@ -162,10 +169,11 @@ def _hint(proto: Any, program: MixedIntegerProgram, start: Floats | None) -> Non
 class _Incumbents(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
     """Reports every improving solution with a letter for the worker that found it."""
 
-    def __init__(self, guard: Guard, monitor: Monitor) -> None:
+    def __init__(self, guard: Guard, monitor: Monitor, companion: Companion | None = None) -> None:
         super().__init__()
         self._guard = guard
         self._monitor = monitor
+        self._companion = companion
 
     def on_solution_callback(self) -> None:
         """Called by CP-SAT."""
@@ -175,6 +183,8 @@ class _Incumbents(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
         response = self.Response()
         letter = letter_of(response.solution_info)
         self._monitor.incumbent(response.objective_value, letter, response.solution_info)
+        if self._companion is not None:
+            self._companion.heard(np.array(response.solution, np.float64))
 
 
 def letter_of(worker: str) -> str:
@@ -192,7 +202,14 @@ def letter_of(worker: str) -> str:
     return "R" if "lp" in parts and "lb" in parts else "T"
 
 
-def _search(model: Any, parameters: Any, options: SolveOptions, monitor: Monitor, slack: float) -> CpAnswer:
+def _search(
+    model: Any,
+    parameters: Any,
+    options: SolveOptions,
+    monitor: Monitor,
+    slack: float,
+    companion: Companion | None = None,
+) -> CpAnswer:
     guard = Guard()
     solver = cp_model.CpSolver()
     solver.parameters = parameters
@@ -202,7 +219,7 @@ def _search(model: Any, parameters: Any, options: SolveOptions, monitor: Monitor
         solver.best_bound_callback = lambda bound: guard.run(lambda: bounds.heard(bound))
     if monitor.listener is not None:
         solver.log_callback = lambda text: guard.run(lambda: _log(monitor, text))
-    callback = _Incumbents(guard, monitor) if with_objective else None
+    callback = _Incumbents(guard, monitor, companion) if with_objective else None
     run_watched(lambda: _ignore(solver.solve(model, callback)), solver.stop_search, monitor, guard)
     native = solver.response_proto.status
     if native == Native.MODEL_INVALID:

@@ -6,13 +6,14 @@ import difflib
 from typing import Any
 
 import numpy as np
-from pyscipopt import Eventhdlr, Model
-from pyscipopt.scip import PY_SCIP_EVENTTYPE, PY_SCIP_STATUS, Expr, ExprCons, Term
+from pyscipopt import SCIP_RESULT, Eventhdlr, Heur, Model
+from pyscipopt.scip import PY_SCIP_EVENTTYPE, PY_SCIP_HEURTIMING, PY_SCIP_STATUS, Expr, ExprCons, Term
 
 from apportion.instances.errors import BackendError, CapabilityError, OptionError
 from apportion.instances.program import Floats, MixedIntegerProgram
 from apportion.solvers.backends.base import BackendAnswer, Capabilities
 from apportion.solvers.backends.callbacks import Guard
+from apportion.solvers.backends.companion import Companion
 from apportion.solvers.backends.proof import settle
 from apportion.solvers.backends.quadratic import objective_at
 from apportion.solvers.backends.registry import BACKENDS, require
@@ -60,10 +61,16 @@ _PRIMAL_UNKNOWN = 1e19
 
 
 class Scip:
-    """SCIP behind the protocol of :class:`~apportion.solvers.backends.base.Backend`."""
+    """SCIP behind the protocol of :class:`~apportion.solvers.backends.base.Backend`.
+
+    A ``companion`` hears the incumbents and may offer better points before each node; it gets no turns.
+    """
 
     name: str = "scip"
     capabilities: Capabilities = BACKENDS["scip"].capabilities
+
+    def __init__(self, companion: Companion | None = None) -> None:
+        self._companion = companion
 
     def run(
         self,
@@ -99,6 +106,11 @@ class Scip:
         model.setParam("limits/time", min(_INFINITE, monitor.remaining_s))
         guard = Guard()
         listener = _Listener(guard, monitor, "H" if start is None else "S")
+        if self._companion is not None:
+            listener.share(self._companion, variables)
+            partner = _Partner(guard, self._companion, variables)
+            timing = PY_SCIP_HEURTIMING.BEFORENODE
+            model.includeHeur(partner, "apportion", "takes a partner's points", "A", priority=10**6, timingmask=timing)
         model.includeEventhdlr(listener, "apportion", "streams events and stops on request")
         run_watched(model.optimizeNogil, model.interruptSolve, monitor, guard)
         listener.report_incumbent(model, listener.first_letter)
@@ -258,6 +270,13 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
             PY_SCIP_EVENTTYPE.PRESOLVEROUND,
         )
         self._told = 0.0
+        self._companion: Companion | None = None
+        self._variables: list[Any] = []
+        self._shared: float | None = None
+
+    def share(self, companion: Companion, variables: list[Any]) -> None:
+        """Let ``companion`` hear the values of incumbents."""
+        self._companion, self._variables = companion, variables
 
     def eventinit(self) -> None:
         """Subscribe."""
@@ -278,7 +297,12 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
     def report_incumbent(self, model: Any, letter: str) -> None:
         """Report the best solution that SCIP holds; the monitor leaves out what is no better."""
         if model.getNSols() > 0:
-            self._monitor.incumbent(model.getSolObjVal(model.getBestSol()), letter)
+            best = model.getBestSol()
+            value = model.getSolObjVal(best)
+            self._monitor.incumbent(value, letter)
+            if self._companion is not None and value != self._shared:
+                self._shared = value
+                self._companion.heard(np.array([model.getSolVal(best, v) for v in self._variables], np.float64))
 
     def _heard(self, kind: int) -> None:
         model, monitor = self.model, self._monitor
@@ -295,6 +319,30 @@ class _Listener(Eventhdlr):  # type: ignore[misc]
         if kind != PY_SCIP_EVENTTYPE.LPSOLVED and now - self._told >= 1.0:
             self._told = now
             monitor.node(int(model.getNTotalNodes()))
+
+
+class _Partner(Heur):  # type: ignore[misc]
+    """Hands SCIP the points that a companion offers."""
+
+    def __init__(self, guard: Guard, companion: Companion, variables: list[Any]) -> None:
+        self._guard = guard
+        self._companion = companion
+        self._variables = variables
+
+    def heurexec(self, _timing: Any, _infeasible: bool) -> dict[str, Any]:
+        """Called by SCIP."""
+        taken: list[bool] = []
+        self._guard.run(lambda: taken.append(self._try()))
+        return {"result": SCIP_RESULT.FOUNDSOL if taken == [True] else SCIP_RESULT.DIDNOTFIND}
+
+    def _try(self) -> bool:
+        values = self._companion.offer()
+        if values is None:
+            return False
+        solution = self.model.createSol(self)
+        for variable, value in zip(self._variables, values.tolist(), strict=True):
+            self.model.setSolVal(solution, variable, value)
+        return bool(self.model.trySol(solution))
 
 
 def _answer(

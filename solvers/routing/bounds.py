@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, inf
 
 from apportion.instances.routing import Routes, VehicleRouting
@@ -26,10 +27,11 @@ _SHARE_OF_EDGES = 0.15
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to spend: seconds of wall clock, rounds of cuts, and labels of column generation."""
+    """How much to spend: seconds of wall clock, rounds and pivots on cuts, and labels of column generation."""
 
     seconds: float = inf
     most_rounds: int = 150
+    most_pivots: int = 15_000
     most_labels: int = 400_000
 
 
@@ -61,8 +63,10 @@ def prove(
     def report(bound: float) -> None:
         monitor.bound(whole(instance, bound))
 
-    def stop_after(share: float) -> Callable[[], bool]:
-        return lambda: monitor.should_stop or is_enough() or monitor.elapsed_s - begun > share * effort.seconds
+    def seconds_left(share: float) -> float:
+        if monitor.should_stop or is_enough():
+            return 0.0
+        return min(monitor.remaining_s, share * effort.seconds - (monitor.elapsed_s - begun))
 
     counts: dict[str, int] = {}
     report(ways_bound(instance))
@@ -70,10 +74,10 @@ def prove(
         short = instance.has_time_windows or instance.num_clients <= _SHORT_ROUTES * instance.least_vehicles
         share = _SHARE_OF_EDGES if short else 1.0
         relaxation = EdgeRelaxation(instance)
-        relaxation.improve(stop_after(share), report, effort.most_rounds)
+        relaxation.improve(partial(seconds_left, share), report, effort.most_rounds, effort.most_pivots)
         counts["cuts"] = relaxation.num_cuts
-    if instance.num_clients <= MOST_CLIENTS_COLUMNS and not stop_after(1.0)():
+    if instance.num_clients <= MOST_CLIENTS_COLUMNS and seconds_left(1.0) > 0.0:
         columns = Columns(instance, plan)
-        columns.improve(stop_after(1.0), report, effort.most_labels)
+        columns.improve(partial(seconds_left, 1.0), report, effort.most_labels)
         counts |= {"columns": columns.num_columns, "labels": columns.num_labels}
     return counts

@@ -121,7 +121,7 @@ class _Run:
         left = self.monitor.remaining_s
         self._cool_by_time(WARM_UP * left, COLD * 3.0)
         if not self._finished():
-            self._prove(Effort(BOUND_SHARE * left, most_rounds=1000, most_labels=10**9))
+            self._prove(Effort(BOUND_SHARE * left, most_rounds=10_000, most_pivots=10**9, most_labels=10**9))
         left = self.monitor.remaining_s
         rate = self.search.iterations / max(self._searched_s, 1e-9)
         cycles = max(1, int(left * rate / (ITERATIONS_PER_CLIENT * max(100, self.instance.num_clients))))

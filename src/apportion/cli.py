@@ -24,7 +24,7 @@ from apportion.instances.errors import ApportionError, OptionError
 
 if TYPE_CHECKING:
     from apportion.bench import Row
-    from apportion.instances.core import Instance
+    from apportion.instances.core import Instance, Plan
 
 USAGE, FAILED_CHECK, MISSING, INTERNAL, BROKEN_PIPE, INTERRUPTED = 2, 6, 5, 70, 141, 130
 
@@ -111,6 +111,7 @@ def check(
     format: Format = None,  # noqa: A002
     nodes: NodeList = None,
     json: bool = False,
+    certify: bool = False,
 ) -> int:
     """Check a plan against its instance, from the data alone.
 
@@ -122,15 +123,51 @@ def check(
         The plan, .json or the field's own solution file; '-' is standard input.
     json
         Print the verdict as JSON.
+    certify
+        Also check the plan of a program in exact arithmetic and prove a bound of its relaxation.
     """
     from apportion.instances.plans import read_plan
     from apportion.models.checking import check as check_plan
     from apportion.report import verdict_text, verdict_to_dict
 
     problem = _read(instance, format, nodes)
-    verdict = check_plan(problem, read_plan(plan, problem))
+    given = read_plan(plan, problem)
+    verdict = check_plan(problem, given)
     print(_json(verdict_to_dict(verdict)) if json else verdict_text(problem.name, verdict), end="")
+    if certify:
+        print(_certificate(problem, given))
     return 0 if verdict.ok else FAILED_CHECK
+
+
+@app.command
+def explain(
+    file: str,
+    plan: str | None = None,
+    /,
+    *,
+    time_limit: float = 60.0,
+    format: Format = None,  # noqa: A002
+    nodes: NodeList = None,
+) -> int:
+    """Say why there is no plan and the least change that gives one; otherwise what binds.
+
+    Parameters
+    ----------
+    file
+        The instance file.
+    plan
+        A plan: say which rules it breaks, and explain the program at its whole numbers.
+    time_limit
+        Wall-clock seconds.
+    """
+    from apportion.instances.plans import read_plan
+    from apportion.solvers.explain import explain_text
+    from apportion.solvers.options import SolveOptions
+
+    problem = _read(file, format, nodes)
+    given = None if plan is None else read_plan(plan, problem)
+    print(explain_text(problem, plan=given, options=SolveOptions(time_limit_s=time_limit)))
+    return 0
 
 
 @app.command
@@ -310,6 +347,17 @@ def plot(
     instance = _read(results, format, nodes)
     print(draw_plan(instance, read_plan(plan, instance), out or Path(f"{instance.name}.html")))
     return 0
+
+
+def _certificate(problem: Instance, plan: Plan) -> str:
+    from apportion.instances.program import MixedIntegerProgram, VariableValues
+    from apportion.solvers.certificates import Claim, certify
+    from apportion.solvers.status import Bounds, Status
+
+    if not (isinstance(problem, MixedIntegerProgram) and isinstance(plan, VariableValues)):
+        raise OptionError(f"--certify is for programs (MPS and LP files), {problem.name!r} is {problem.problem}")
+    claim = Claim("the plan", Status.FEASIBLE, Bounds.unknown(problem.sense), plan.to_array(problem))
+    return str(certify(problem, claim))
 
 
 def _read(file: str, format_name: str | None, nodes: Path | None) -> Instance:

@@ -325,6 +325,33 @@ def test_show_an_instance_and_its_plan(tmp_path: Path, capsys: Capture) -> None:
     assert "objective   9 (maximise)" in out
 
 
+def test_explain_names_what_cannot_hold_together(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["explain", str(tiny(tmp_path, right=-5.0)), "--time-limit", "10"]) == 0
+    said = capsys.readouterr().out
+    assert "infeasible" in said
+    assert "r1" in said
+
+
+def test_explain_a_plan_that_breaks_a_rule(tmp_path: Path, capsys: Capture) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"problem": "mixed-integer-program", "plan": {"values": {"x": 2}}}')
+    assert main(["explain", str(tiny(tmp_path)), str(plan), "--time-limit", "10"]) == 0
+    assert "breaks rules" in capsys.readouterr().out
+
+
+def test_check_certifies_a_program_and_refuses_the_rest(tmp_path: Path, capsys: Capture) -> None:
+    instance, plan = tiny(tmp_path), tmp_path / "plan.json"
+    assert main(["solve", str(instance), "--out", str(plan), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["check", str(instance), str(plan), "--certify"]) == 0
+    assert "feasible in exact arithmetic, objective 9" in capsys.readouterr().out
+    routes, served = tmp_path / "a.vrp", tmp_path / "a.json"
+    assert main(["generate", "vehicle-routing", "--size", "clients=5", "--out", str(routes)]) == 0
+    assert main(["solve", str(routes), "--time-limit", "1", "--out", str(served), "--quiet"]) == 0
+    assert main(["check", str(routes), str(served), "--certify"]) == 2
+    assert "--certify is for programs" in capsys.readouterr().err
+
+
 def test_convert_keeps_the_optimum(tmp_path: Path) -> None:
     assert main(["convert", str(tiny(tmp_path)), "tiny.lp"]) == 0
     assert _solve("tiny.lp", "--out", "results") == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from apportion.instances.routing import VehicleRouting
 from apportion.models.checking import check
@@ -12,11 +12,12 @@ from apportion.solvers.backends import backend_named
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.status import Status
-from routing_brute import optimum, tiny
+from routing_brute import optimum, random_instance, tiny
 
 
 @settings(max_examples=25, deadline=None)
 @given(tiny)
+@example(random_instance(175, 5, timed=False, symmetric=False))
 def test_the_formulation_has_the_optimum_of_enumeration(instance: VehicleRouting) -> None:
     model = two_index(instance)
     answer = backend_named("highs").run(model.compile(), SolveOptions(gap=0.0), Monitor(instance.sense))

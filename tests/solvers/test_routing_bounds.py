@@ -21,6 +21,10 @@ def _never() -> bool:
     return False
 
 
+def _endless() -> float:
+    return inf
+
+
 @settings(max_examples=50, deadline=None)
 @given(tiny)
 def test_every_bound_on_the_way_lies_below_the_optimum(instance: VehicleRouting) -> None:
@@ -28,8 +32,8 @@ def test_every_bound_on_the_way_lies_below_the_optimum(instance: VehicleRouting)
     if best == inf:
         return
     seen = [ways_bound(instance)]
-    EdgeRelaxation(instance).improve(_never, seen.append, 50)
-    Columns(instance).improve(_never, seen.append, 10**6)
+    EdgeRelaxation(instance).improve(_endless, seen.append, 50, 10**6)
+    Columns(instance).improve(_endless, seen.append, 10**6)
     assert max(seen) <= best + 1e-6
     assert whole(instance, max(seen)) <= best + 1e-9
 
@@ -42,7 +46,7 @@ def test_columns_close_the_gap_that_routes_leave(instance: VehicleRouting) -> No
     if best == inf:
         return
     columns = Columns(instance)
-    columns.improve(_never, lambda _: None, 10**6)
+    columns.improve(_endless, lambda _: None, 10**6)
     assert columns.converged
     assert 0.7 * best - 1e-9 <= columns.bound <= best + 1e-6
 
@@ -50,9 +54,9 @@ def test_columns_close_the_gap_that_routes_leave(instance: VehicleRouting) -> No
 def test_bounds_are_true_while_the_lp_lacks_edges_and_cuts() -> None:
     instance = generate_routing(1, clients=50)
     final = EdgeRelaxation(instance)
-    final.improve(_never, lambda _: None, 300)
+    final.improve(_endless, lambda _: None, 300, 10**6)
     early: list[float] = []
-    EdgeRelaxation(instance).improve(_never, early.append, 3)
+    EdgeRelaxation(instance).improve(_endless, early.append, 3, 10**6)
     assert early
     assert max(early) <= final.bound + 1e-6
     assert ways_bound(instance) <= final.bound
@@ -62,12 +66,22 @@ def test_an_early_stop_of_columns_leaves_a_true_bound() -> None:
     instance = generate_routing(2, clients=30, time_windows=True)
     bounds: list[float] = []
     full = Columns(instance)
-    full.improve(_never, bounds.append, 10**7)
+    full.improve(_endless, bounds.append, 10**7)
     assert full.converged
     assert bounds == sorted(bounds)
     stopped = Columns(instance)
-    stopped.improve(_never, lambda _: None, 2000)
+    stopped.improve(_endless, lambda _: None, 2000)
     assert stopped.bound <= full.bound + 1e-6
+
+
+def test_no_time_leaves_the_bound_that_there_is() -> None:
+    instance = generate_routing(1, clients=40)
+    relaxation = EdgeRelaxation(instance)
+    relaxation.improve(lambda: 0.0, lambda _: None, 10, 10**6)
+    assert (relaxation.rounds, relaxation.bound, relaxation.converged) == (0, 0.0, False)
+    relaxation.improve(_endless, lambda _: None, 10**3, 200)
+    assert relaxation.pivots < 2000
+    assert relaxation.bound > 0.0
 
 
 def test_too_few_labels_prove_nothing() -> None:

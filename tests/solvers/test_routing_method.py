@@ -85,7 +85,9 @@ def test_it_stops_when_cancelled_and_keeps_its_plan() -> None:
 
 def test_incumbents_and_bounds_stream() -> None:
     events: list[Event] = []
-    solve_instance(generate_routing(5, clients=25, route_length=5.0), SolveOptions(node_limit=2000), listener=events.append)
+    solve_instance(
+        generate_routing(5, clients=25, route_length=5.0), SolveOptions(node_limit=2000), listener=events.append
+    )
     kinds = {event.kind for event in events}
     assert {EventKind.START, EventKind.INCUMBENT, EventKind.BOUND, EventKind.END} <= kinds
     primals = [event.bounds.primal for event in events if event.kind is EventKind.INCUMBENT]

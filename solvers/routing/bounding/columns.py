@@ -19,7 +19,7 @@ from apportion.instances.program import Floats
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.solvers.routing.bounding import kernels
 from apportion.solvers.routing.bounding.kernels import Ints
-from apportion.solvers.routing.bounding.master import must, quiet_lp
+from apportion.solvers.routing.bounding.master import must, quiet_lp, solved
 
 NG_SIZE = 8
 _MOST_LABELS = 1_500_000
@@ -230,12 +230,16 @@ class Columns:
             must(self._lp.addCols(count, np.array(costs), np.zeros(count), high, len(indices), first, indices, entries))
         return len(fresh)
 
-    def improve(self, should_stop: Callable[[], bool], on_bound: Callable[[float], object], most_labels: int) -> None:
+    def improve(self, seconds_left: Callable[[], float], on_bound: Callable[[float], object], most_labels: int) -> None:
         """Generate columns, quickly while that helps and then exactly; ``on_bound`` hears of each better bound."""
+
+        def should_stop() -> bool:
+            return seconds_left() <= 0.0
+
         care = kernels.BY_TIME
         centre: Floats | None = None
         while not self.converged and not should_stop() and self.num_labels < most_labels:
-            duals = self._duals()
+            duals = self._duals(seconds_left())
             if duals is None:
                 return
             self.rounds += 1
@@ -256,9 +260,8 @@ class Columns:
                 self.converged = complete
                 return
 
-    def _duals(self) -> Floats | None:
-        self._lp.run()
-        if self._lp.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    def _duals(self, seconds: float) -> Floats | None:
+        if not solved(self._lp, seconds):
             return None
         duals = np.array(self._lp.getSolution().row_dual)
         duals[1:] = np.maximum(0.0, duals[1:])

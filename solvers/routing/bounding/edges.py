@@ -25,12 +25,14 @@ from apportion.instances.program import Floats
 from apportion.instances.routing import VehicleRouting
 from apportion.solvers.routing.bounding import kernels
 from apportion.solvers.routing.bounding.kernels import Ints
-from apportion.solvers.routing.bounding.master import must, quiet_lp
+from apportion.solvers.routing.bounding.master import must, quiet_lp, solved
 
 _NEIGHBOURS = 8
 _LEAST_VIOLATION = 0.02
 _MOST_CUTS = 150
 _MOST_EDGES = 20_000
+_MOST_IDLE = 8
+_LEAST_DROPPED = 20
 _MOST_LOADS = 6.0
 _INFINITE = highspy.kHighsInf
 
@@ -84,15 +86,13 @@ class EdgeRelaxation:
         self._cuts: list[_Cut] = []
         self._seen: set[bytes] = set()
         self._lp = quiet_lp()
+        self._idle: list[int] = []
         self.bound = 0.0
         self.rounds = 0
+        self.pivots = 0
+        self.num_cuts = 0
         self.converged = False
         self._begin()
-
-    @property
-    def num_cuts(self) -> int:
-        """How many capacity cuts have been added."""
-        return len(self._cuts)
 
     def _begin(self) -> None:
         """Degree rows, and the edges to the nearest clients and the depot."""
@@ -146,12 +146,40 @@ class EdgeRelaxation:
         low, high = np.array([-_INFINITE]), np.array([right_side])
         must(self._lp.addRows(1, low, high, len(columns), starts, columns, np.ones(len(columns))))
         self._cuts.append(_Cut(members, right_side))
+        self._idle.append(0)
+        self.num_cuts += 1
 
-    def improve(self, should_stop: Callable[[], bool], on_bound: Callable[[float], object], most_rounds: int) -> None:
-        """Solve, price all edges, separate, and again. ``on_bound`` hears of each better bound."""
-        while self.rounds < most_rounds and not self.converged and not should_stop():
+    def _drop_idle_cuts(self, duals: Floats) -> None:
+        """Take out the cuts that have not mattered for some rounds; they may come back."""
+        self._idle = [0 if dual < 0.0 else idle + 1 for idle, dual in zip(self._idle, duals[self._size :], strict=True)]
+        idle = [position for position, rounds in enumerate(self._idle) if rounds >= _MOST_IDLE]
+        if len(idle) < _LEAST_DROPPED:
+            return
+        rows = np.array(idle, np.int32) + np.int32(self._size)
+        must(self._lp.deleteRows(len(rows), rows))
+        self._seen -= {self._cuts[position].members.tobytes() for position in idle}
+        kept = sorted(set(range(len(self._cuts))) - set(idle))
+        self._cuts = [self._cuts[position] for position in kept]
+        self._idle = [self._idle[position] for position in kept]
+
+    def improve(
+        self,
+        seconds_left: Callable[[], float],
+        on_bound: Callable[[float], object],
+        most_rounds: int,
+        most_pivots: int,
+    ) -> None:
+        """Solve, price all edges, separate, and again. ``on_bound`` hears of each better bound.
+
+        It stops when it converges, when ``seconds_left()`` is 0, or after so many rounds or pivots of the simplex
+        method.
+        """
+        while self.rounds < most_rounds and self.pivots < most_pivots and not self.converged:
+            seconds = seconds_left()
+            if seconds <= 0.0:
+                return
             self.rounds += 1
-            solution = self._solve()
+            solution = self._solve(seconds)
             if solution is None:
                 return
             values, duals = solution
@@ -160,15 +188,16 @@ class EdgeRelaxation:
                 self.bound = bound
                 on_bound(bound)
             cuts = self._separate(values)
+            self._drop_idle_cuts(duals)
             added = self._price(reduced)
             for members in cuts:
                 self._add_cut(members)
             self.converged = added == 0 and not cuts
 
-    def _solve(self) -> tuple[Floats, Floats] | None:
-        self._lp.run()
-        if self._lp.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    def _solve(self, seconds: float) -> tuple[Floats, Floats] | None:
+        if not solved(self._lp, seconds):
             return None
+        self.pivots += int(self._lp.getInfo().simplex_iteration_count)
         solution = self._lp.getSolution()
         return np.array(solution.col_value), np.array(solution.row_dual)
 

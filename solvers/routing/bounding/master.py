@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import highspy
 
 from apportion.instances.errors import BackendError
@@ -14,6 +16,15 @@ def quiet_lp() -> highspy.Highs:
     must(lp.setOptionValue("presolve", "off"))
     must(lp.setOptionValue("solver", "simplex"))
     return lp
+
+
+def solved(lp: highspy.Highs, seconds: float) -> bool:
+    """Solve from the last basis; False when the time was too short or HiGHS found no optimum."""
+    # a warm simplex run counts its limit from the first run of the object
+    limit = lp.getRunTime() + max(0.0, seconds) if isfinite(seconds) else highspy.kHighsInf
+    must(lp.setOptionValue("time_limit", limit))
+    lp.run()
+    return bool(lp.getModelStatus() == highspy.HighsModelStatus.kOptimal)
 
 
 def must(status: highspy.HighsStatus) -> None:

@@ -81,17 +81,25 @@ class _Scripted:
 
 def test_highs_takes_a_point_that_is_offered() -> None:
     program = benchmark_program("assignment", 3, agents=8, jobs=60)
-    known = solve_instance(program, SolveOptions(time_limit_s=20, gap=0.01), method="heuristics")
+    known = solve_instance(program, SolveOptions(node_limit=20), method="heuristics")
     assert known.plan is not None
-    point = known.plan.to_array(program)
-    companion = _Scripted(point)
-    options = SolveOptions(node_limit=5)
-    answer = Highs(companion).run(program, options, Monitor(program.sense), None)
+    companion = _Scripted(known.plan.to_array(program))
+    said: list[str] = []
+    monitor = Monitor(program.sense, lambda event: said.append(event.message))
+    answer = Highs(companion).run(program, SolveOptions(node_limit=5), monitor, None)
     assert companion.point is None
     assert companion.turns > 0
-    assert companion.heard_points
-    assert all(problem_of(program).violation(values) <= 1e-6 for values in companion.heard_points)
+    assert any(line.startswith(" X ") and f"{known.objective:.0f}" in line for line in said)
     assert answer.bounds.primal <= known.objective + 1e-6
+
+
+def test_a_companion_hears_every_incumbent() -> None:
+    program = benchmark_program("assignment", 3, agents=8, jobs=60)
+    companion = _Scripted(np.zeros(480))
+    answer = Highs(companion).run(program, SolveOptions(node_limit=5), Monitor(program.sense), None)
+    problem = problem_of(program)
+    assert all(problem.violation(values) <= 1e-6 for values in companion.heard_points)
+    assert min(program.cost @ values for values in companion.heard_points) == pytest.approx(answer.bounds.primal)
 
 
 def test_a_false_offer_is_refused() -> None:

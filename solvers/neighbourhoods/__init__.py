@@ -1,0 +1,1 @@
+"""Large-neighbourhood search around a solver: small programs near the incumbent, solved while the exact run pauses."""

@@ -1,0 +1,61 @@
+"""Which neighbourhood comes next, and how large it is: both learned while the search runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_DECAY = 0.7
+_LEAST_WEIGHT = 0.15
+_FIRST_SHARE = 0.25
+_LEAST_SHARE = 0.01
+_WIDER = 1.4
+_NARROWER = 0.75
+
+
+@dataclass
+class Arm:
+    """What is known of one choice: ``reward`` is a decaying mean of improvement per CPU second."""
+
+    name: str
+    reward: float = 0.0
+    tries: int = 0
+    wins: int = 0
+    share: float = _FIRST_SHARE
+    spent: float = field(default=0.0)
+
+
+class Bandit:
+    """Draws arms in proportion to their reward, with a floor for all; arms not tried yet come first, in order."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.arms = [Arm(name) for name in names]
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """The index of the next arm."""
+        untried = [index for index, arm in enumerate(self.arms) if not arm.tries]
+        if untried:
+            return untried[0]
+        rewards = np.array([arm.reward for arm in self.arms])
+        best = float(rewards.max())
+        weights = _LEAST_WEIGHT + (rewards / best if best > 0.0 else np.zeros(len(rewards)))
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+    def learn(self, index: int, improvement: float, spent: float) -> None:
+        """Reward arm ``index``: ``improvement`` (at least 0) for ``spent`` seconds or other units of work."""
+        arm = self.arms[index]
+        rate = improvement / max(spent, 1e-3)
+        arm.reward = rate if not arm.tries else _DECAY * arm.reward + (1.0 - _DECAY) * rate
+        arm.tries += 1
+        arm.wins += improvement > 0.0
+        arm.spent += spent
+
+
+def resize(arm: Arm, *, finished: bool, improved: bool) -> None:
+    """Free more when the program was solved to its end without a gain, fewer when it was too hard."""
+    if finished and not improved:
+        arm.share = min(1.0, arm.share * _WIDER)
+    elif not finished and not improved:
+        arm.share = max(_LEAST_SHARE, arm.share * _NARROWER)

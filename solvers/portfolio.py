@@ -1,0 +1,355 @@
+"""The method "portfolio" of programs: HiGHS, CP-SAT and SCIP race, share what they find and stop each other.
+
+The first solver begins at once in a thread of this process. When it has not finished after a head start, the others
+begin in processes of their own. Incumbents travel with their values and pass the independent check before anyone else
+hears of them; bounds are merged here. CP-SAT takes no incumbents while it runs; the two others do.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import IO, Any
+
+import numpy as np
+
+from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
+from apportion.models.program.check import check, objective
+from apportion.solvers.advisor import Advisor
+from apportion.solvers.backends import BACKENDS, backend_named, refusal
+from apportion.solvers.backends.base import BackendAnswer
+from apportion.solvers.backends.registry import is_installed
+from apportion.solvers.events import Monitor
+from apportion.solvers.options import SolveOptions
+from apportion.solvers.program import _decide, _start, _whole, solve_program
+from apportion.solvers.racer import ANSWER, BOUND, FAILED, INCUMBENT, LOG, NODE, STOP, Task, race
+from apportion.solvers.result import Answer
+from apportion.solvers.status import Bounds, Limit, Status
+
+_HEAD_START_S = 1.0
+_LOOK_EVERY_S = 0.05
+_GRACE_S = 2.0
+_LEADER_GRACE_S = 10.0
+_PATIENT = 10
+_ABSOLUTE = 1e-6
+_ORDER = ("highs", "cp-sat", "scip")
+
+
+def solve_with_portfolio(
+    instance: MixedIntegerProgram,
+    options: SolveOptions,
+    monitor: Monitor,
+    advisor: Advisor | None = None,
+) -> Answer[VariableValues]:
+    """Race every installed backend that can express the program.
+
+    ``options.threads`` counts for each racer. Racers beyond the cores that this process may use yield to the others.
+    A program without integers, one that a single backend can express, a chosen ``options.backend`` and
+    ``options.deterministic`` go to the default method.
+    """
+    names = [name for name in _ORDER if not refusal(instance, name) and is_installed(name)]
+    if options.backend or options.deterministic or len(names) < 2 or not instance.is_mixed_integer:
+        return solve_program(instance, options, monitor, advisor)
+    start = _start(instance, options, monitor, advisor)
+    contest = Race(instance, options, monitor)
+    if start is not None and np.isfinite(start).all():
+        contest.take("start", start)
+    native = contest.run(names, start)
+    if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
+        native = _decide(instance, backend_named(names[0]), options, monitor, native)
+    return Answer(
+        status=native.status,
+        bounds=native.bounds,
+        plan=None if native.values is None else VariableValues.from_array(instance, native.values),
+        limit=native.limit,
+        counts=native.counts,
+        native_status=native.native_status,
+        native=native,
+    )
+
+
+@dataclass(eq=False)
+class Racer:
+    """One side of the race as its organiser sees it."""
+
+    name: str
+    connection: Connection
+    bounds: Bounds
+    process: subprocess.Popen[bytes] | None = None
+    thread: threading.Thread | None = None
+    said: IO[bytes] | None = None
+    answer: BackendAnswer | None = None
+    running: bool = True
+    trusted: bool = True
+    nodes: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing is being sent."""
+        self._sending = threading.Lock()
+
+    def tell(self, *message: object) -> None:
+        """Send a message; a racer that is gone is noticed when it is read."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self._send(message)
+            finally:
+                self._sending.release()
+
+    def _send(self, message: object) -> None:
+        try:
+            self.connection.send(message)
+        except (OSError, ValueError):
+            return
+
+    def give(self, task: Task) -> None:
+        """Send the task, from a thread: a large one fills the pipe until the new interpreter is up and reads."""
+        self._giving = threading.Thread(target=self._give, args=(task,), daemon=True)
+        self._giving.start()
+
+    def _give(self, task: Task) -> None:
+        with self._sending:
+            self._send(task)
+
+    def end(self) -> None:
+        """Leave no process behind, whatever it is doing; the leader's thread gets time to stop."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        if self.thread is not None:
+            self.thread.join(_LEADER_GRACE_S)
+        self.connection.close()
+        if self.said is not None:
+            self.said.close()
+
+    def last_words(self) -> str:
+        """The last line that a process wrote to its error stream, or its exit code."""
+        if self.process is None or self.said is None:
+            return "no reason given"
+        code = self.process.wait()
+        self.said.seek(0)
+        lines = self.said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {code}"
+
+
+class Race:
+    """Starts racers, merges what they claim, and ends them."""
+
+    def __init__(self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor) -> None:
+        self._program = program
+        self._options = options.with_(start=None)
+        self._monitor = monitor
+        self._sign = program.sense.sign
+        self._best: Floats | None = None
+        self._objective = Bounds.unknown(program.sense).primal
+        self._verdict: BackendAnswer | None = None
+        self.racers: list[Racer] = []
+
+    def run(self, names: Sequence[str], start: Floats | None) -> BackendAnswer:
+        """Race the backends called ``names``, the first at once; return the merged answer."""
+        try:
+            self._add_leader(names[0], start)
+            head_start = time.perf_counter() + _HEAD_START_S
+            waiting = list(names[1:])
+            while not self._decided():
+                if waiting and (time.perf_counter() >= head_start or not self._running()):
+                    self._add_processes(waiting, start)
+                    waiting = []
+                if not self._running() and not waiting:
+                    break
+                self._listen(_LOOK_EVERY_S)
+            self._stop()
+        finally:
+            for racer in self.racers:
+                racer.tell(STOP)
+            for racer in self.racers:
+                racer.end()
+        return self._answer()
+
+    def _running(self) -> list[Racer]:
+        return [racer for racer in self.racers if racer.running]
+
+    def _decided(self) -> bool:
+        return self._monitor.should_stop or self._verdict is not None or self._proven()
+
+    def _proven(self) -> bool:
+        bounds = self._bounds()
+        return bounds.gap <= self._options.gap or abs(bounds.primal - bounds.dual) <= _ABSOLUTE
+
+    def _bounds(self) -> Bounds:
+        claims = [racer.bounds.dual for racer in self.racers if racer.trusted]
+        dual = self._sign * max((self._sign * claim for claim in claims), default=-np.inf)
+        return Bounds(self._objective, dual)
+
+    def _task(self, name: str, start: Floats | None, patience: int) -> Task:
+        known = start if self._best is None else self._best
+        with_log = self._monitor.listener is not None
+        home = BACKENDS[name].home
+        return Task(home, self._program, self._options, known, self._monitor.remaining_s, with_log, patience)
+
+    def _add_leader(self, name: str, start: Floats | None) -> None:
+        ours, theirs = Pipe()
+        task = self._task(name, start, 0)
+
+        def work() -> None:
+            try:
+                race(task, theirs, lambda: None)
+            finally:
+                theirs.close()
+
+        racer = Racer(name, ours, Bounds.unknown(self._program.sense))
+        racer.thread = threading.Thread(target=work, name=f"apportion-race-{name}", daemon=True)
+        self.racers.append(racer)
+        racer.thread.start()
+
+    def _add_processes(self, names: Sequence[str], start: Floats | None) -> None:
+        """A fresh interpreter each: the caller's main module is not run again there."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        for position, name in enumerate(names):
+            patience = 0 if (position + 2) * self._options.threads <= cores else _PATIENT
+            self.racers.append(_spawned(name, self._program))
+            self.racers[-1].give(self._task(name, start, patience))
+        self._monitor.log(f"the race begins: {', '.join(racer.name for racer in self.racers)}")
+
+    def _listen(self, seconds: float) -> None:
+        running = self._running()
+        for ready in wait([racer.connection for racer in running], seconds):
+            racer = next(racer for racer in running if racer.connection is ready)
+            try:
+                while racer.running and racer.connection.poll():
+                    self._hear(racer, *racer.connection.recv())
+            except (EOFError, OSError):
+                self._lost(racer)
+
+    def _lost(self, racer: Racer) -> None:
+        racer.running = False
+        if racer.answer is None:
+            self._monitor.log(f"{racer.name} is out of the race: it crashed ({racer.last_words()})")
+
+    def _hear(self, racer: Racer, kind: str, *content: Any) -> None:
+        if kind == INCUMBENT:
+            self.take(racer.name, content[0])
+        elif kind == BOUND:
+            self._claim(racer, float(content[0]))
+        elif kind == NODE:
+            racer.nodes = int(content[0])
+            self._monitor.node(sum(one.nodes for one in self.racers))
+        elif kind == LOG:
+            self._monitor.log(str(content[0]), str(content[1]) or racer.name)
+        elif kind == FAILED:
+            racer.running = False
+            self._monitor.log(f"{racer.name} is out of the race: {content[0]}")
+        elif kind == ANSWER:
+            self._finish(racer, content[0])
+
+    def take(self, name: str, values: Floats) -> bool:
+        """Check a point; when it holds and is better, tell the caller and the other racers."""
+        point = np.array(values, np.float64)
+        if point.shape != (self._program.num_columns,):
+            return self._distrust(name, "a point of the wrong size")
+        point[self._program.integer] = np.rint(point[self._program.integer])
+        value = objective(self._program, point)
+        if self._best is not None and self._sign * value >= self._sign * self._objective:
+            return False
+        verdict = check(self._program, VariableValues.from_array(self._program, point))
+        if not verdict.ok:
+            point = _whole(self._program, np.array(values, np.float64), self._options, self._monitor)
+            verdict = check(self._program, VariableValues.from_array(self._program, point))
+            value = verdict.objective
+        if not verdict.ok:
+            return self._distrust(name, f"a point that fails the check: {verdict.violations[0]}")
+        if self._best is not None and self._sign * value >= self._sign * self._objective:
+            return False
+        self._best, self._objective = point, value
+        self._monitor.incumbent(value, "S" if name == "start" else "H", name)
+        for racer in self.racers:
+            self._believe(racer)
+            if racer.running and racer.name != name:
+                racer.tell(INCUMBENT, point)
+        return True
+
+    def _distrust(self, name: str, why: str) -> bool:
+        self._monitor.log(f"{name} offers {why}: left out")
+        return False
+
+    def _claim(self, racer: Racer, dual: float) -> None:
+        if isfinite(dual) and self._sign * dual > self._sign * racer.bounds.dual:
+            racer.bounds = Bounds(racer.bounds.primal, dual)
+            if self._believe(racer):
+                self._monitor.bound(dual, racer.name)
+
+    def _believe(self, racer: Racer) -> bool:
+        """A bound beyond a checked point is a lie, and so may be all that this racer says of bounds."""
+        claims = Bounds(self._objective, racer.bounds.dual)
+        if racer.trusted and isfinite(self._objective) and claims.contradict(self._program.sense):
+            racer.trusted = False
+            self._monitor.log(f"{racer.name} claims the bound {racer.bounds.dual:g} beyond a checked point: left out")
+        return racer.trusted
+
+    def _finish(self, racer: Racer, answer: BackendAnswer) -> None:
+        racer.running, racer.answer = False, answer
+        if answer.values is not None:
+            self.take(racer.name, answer.values)
+        self._claim(racer, answer.bounds.dual)
+        if answer.status is Status.INFEASIBLE and self._best is not None:
+            racer.trusted = False
+            self._monitor.log(f"{racer.name} claims infeasible beside a checked point: left out")
+        elif answer.status in (Status.INFEASIBLE, Status.UNBOUNDED, Status.INFEASIBLE_OR_UNBOUNDED):
+            self._verdict = answer
+
+    def _stop(self) -> None:
+        """Ask all to stop and hear their last words, for a short while."""
+        if self._verdict is not None or self._proven():
+            return
+        until = time.perf_counter() + _GRACE_S
+        while self._running() and time.perf_counter() < until:
+            for racer in self._running():
+                racer.tell(STOP)
+            self._listen(_LOOK_EVERY_S)
+
+    def _answer(self) -> BackendAnswer:
+        bounds, counts = self._bounds(), {"nodes": sum(racer.nodes for racer in self.racers)}
+        words = "; ".join(
+            f"{racer.name}: {racer.answer.native_status if racer.answer else 'stopped'}" for racer in self.racers
+        )
+        if self._verdict is not None and (self._best is None or self._verdict.status is not Status.INFEASIBLE):
+            return replace(self._verdict, counts=counts, native_status=words)
+        if self._best is not None and self._proven():
+            return BackendAnswer(Status.OPTIMAL, bounds, None, self._best, counts=counts, native_status=words)
+        status = Status.NO_SOLUTION if self._best is None else Status.FEASIBLE
+        return BackendAnswer(status, bounds, self._limit(), self._best, counts=counts, native_status=words)
+
+    def _limit(self) -> Limit:
+        if self._monitor.cancelled.is_set():
+            return Limit.INTERRUPTED
+        if self._monitor.should_stop:
+            return Limit.TIME
+        limits = [racer.answer.limit for racer in self.racers if racer.answer and racer.answer.limit]
+        return limits[0] if limits else Limit.OTHER
+
+
+def _spawned(name: str, program: MixedIntegerProgram) -> Racer:
+    """A racer in a new interpreter with the same import path."""
+    ours, theirs = socket.socketpair()
+    said = tempfile.TemporaryFile()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "apportion.solvers.racer", str(theirs.fileno())]
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+    )
+    theirs.close()
+    connection = Connection(ours.detach())
+    return Racer(name, connection, Bounds.unknown(program.sense), process=process, said=said)
