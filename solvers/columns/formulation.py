@@ -90,10 +90,11 @@ class Branch(NamedTuple):
 class Branching(Protocol):
     """Splits a node whose relaxation is fractional."""
 
-    def branch(self, columns: Sequence[Column], values: Floats) -> list[Branch]:
+    def branch(self, columns: Sequence[Column], values: Floats, pool: Sequence[Column]) -> list[Branch]:
         """Children that together hold every integer solution of the node, and none the fractional one.
 
-        ``columns`` have the ``values`` (all positive) in the relaxation. Child 0 is explored first.
+        ``columns`` have the ``values`` (all positive) in the relaxation; ``pool`` holds more columns that the children
+        may begin with. Child 0 is explored first.
         """
         ...
 
@@ -102,7 +103,10 @@ class Fixing(Protocol):
     """Fixes columns for a dive."""
 
     def fix(self, columns: Sequence[Column], counts: Ints, pool: Sequence[Column]) -> Branch | None:
-        """What is left when ``columns`` are used ``counts`` times; None when that cannot be."""
+        """What is left when ``columns`` are used ``counts`` times; None when that cannot be.
+
+        The rows keep their numbers, and every column of what is left is one of the node.
+        """
         ...
 
 

@@ -21,14 +21,13 @@ from apportion.solvers.columns.tree import ColumnAnswer, TreeSettings, branch_an
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
-from apportion.solvers.status import Bounds, Limit, Status
+from apportion.solvers.status import Status
 
 _MOST_CELLS = 30_000_000
 _TOLERANCE = 1e-6
 _NEAR_NODES = 500
 _NEAR_S = 20.0
 _NEAR_AGENTS = 3
-_FINISH_AGENTS = 4
 
 Bools = NDArray[np.bool_]
 
@@ -132,7 +131,7 @@ class AssignmentNode:
 
     # -- branching ---------------------------------------------------------------------------------------------------
 
-    def branch(self, columns: Sequence[Column], values: Floats) -> list[Branch]:
+    def branch(self, columns: Sequence[Column], values: Floats, pool: Sequence[Column]) -> list[Branch]:
         """Give a job to an agent, or forbid it: the pair whose share is nearest to one half from above."""
         share = self._share(columns, values)
         if not ((share > _TOLERANCE) & (share < 1 - _TOLERANCE)).any():
@@ -143,7 +142,7 @@ class AssignmentNode:
         others[agent, job] = False
         mine[:, job] = False
         mine[agent, job] = True
-        return [self._child(mine, columns), self._child(others, columns)]
+        return [self._child(mine, pool), self._child(others, pool)]
 
     def _share(self, columns: Sequence[Column], values: Floats) -> Floats:
         share = np.zeros(self.data.cost.shape)

@@ -9,7 +9,7 @@ show for single items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -147,28 +147,19 @@ class PatternNode:
         for column, count in zip(columns, counts.tolist(), strict=True):
             rest[column.rows] -= count * column.values.astype(np.int64)
         rest = np.maximum(rest, 0)
-        kept = np.flatnonzero(rest)
-        parts = self.parts
-        number = np.full(parts.count, -1)
-        number[kept] = np.arange(len(kept))
-        smaller = Parts(
-            parts.size[kept],
-            rest[kept],
-            tuple(parts.items[j] for j in kept.tolist()),
-            parts.conflict[np.ix_(kept, kept)],
-            parts.capacity,
-        )
+        smaller = replace(self.parts, demand=rest)
+        number = np.arange(smaller.count)
         return Branch(PatternNode(smaller, self.table).formulation(), _shrunk(smaller, number, pool))
 
     # -- branching ---------------------------------------------------------------------------------------------------
 
-    def branch(self, columns: Sequence[Column], values: Floats) -> list[Branch]:
+    def branch(self, columns: Sequence[Column], values: Floats, pool: Sequence[Column]) -> list[Branch]:
         """Together first, then apart, for the pair that is most surely together and yet not for sure."""
         exact, weights = _trimmed(self.parts, columns, values)
         pair = self._pair(exact, weights)
         if pair is None:
             return []
-        return [self._together(*pair, columns), self._apart(*pair, columns)]
+        return [self._together(*pair, pool), self._apart(*pair, pool)]
 
     def _pair(self, columns: Sequence[Column], values: Floats) -> tuple[int, int] | None:
         parts = self.parts
@@ -183,7 +174,6 @@ class PatternNode:
             return None
         number = np.where(np.eye(parts.count, dtype=np.bool_), both / 2, both)
         score = np.minimum(number, 1.0) + 1e-3 * (parts.size[:, None] + parts.size[None]) / parts.capacity
-        score = np.where(number >= 1.0 - _TOLERANCE, score - 0.5 * (most > 1.5), score)
         score[~open_] = -1.0
         a, b = divmod(int(np.argmax(score)), parts.count)
         return min(a, b), max(a, b)

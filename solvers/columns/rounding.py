@@ -10,7 +10,7 @@ import numpy as np
 from apportion.instances.core import Sense
 from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
 from apportion.solvers.backends import backend_named
-from apportion.solvers.columns.formulation import Column, Formulation
+from apportion.solvers.columns.formulation import Column, Formulation, Ints
 from apportion.solvers.columns.generation import Ended, Generated, Smoothing, generate
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
@@ -77,7 +77,7 @@ def restricted_master(
     formulation: Formulation, generated: Generated, options: SolveOptions, monitor: Monitor
 ) -> list[Column] | None:
     """The best integer solution over the columns generated, as far as a few hundred nodes of HiGHS find it."""
-    columns = _nearest(generated)
+    columns = nearest(generated, _MOST_COLUMNS)
     if not columns:
         return None
     program = restricted_program(formulation, columns)
@@ -91,47 +91,51 @@ def restricted_master(
     return None if answer.values is None else repeat(columns, answer.values)
 
 
-def _nearest(generated: Generated) -> list[Column]:
-    """The columns of least reduced cost, all when they are few."""
+def nearest(generated: Generated, most: int) -> list[Column]:
+    """The ``most`` columns of least reduced cost, all when they are few."""
     columns = generated.columns
-    if len(columns) <= _MOST_COLUMNS:
+    if len(columns) <= most:
         return columns
     reduced = np.array([c.reduced_cost(generated.duals) for c in columns])
-    kept = np.argsort(reduced, kind="stable")[:_MOST_COLUMNS]
+    kept = np.argsort(reduced, kind="stable")[:most]
     return [columns[j] for j in sorted(kept.tolist())]
 
 
 def dive(
     formulation: Formulation, generated: Generated, monitor: Monitor, cutoff: float, smoothing: Smoothing
-) -> list[Column] | None:
+) -> tuple[list[Column] | None, list[Column]]:
     """Fix whole parts, or the largest fraction, generate columns for the rest, and so on.
 
     The columns made on the way suit what is left, which rounding of the first relaxation lacks (Sadykov, Vanderbeck,
-    Pessoa, Tahiri and Uchoa 2019, Primal heuristics for branch and price, INFORMS Journal on Computing 31).
+    Pessoa, Tahiri and Uchoa 2019, Primal heuristics for branch and price, INFORMS Journal on Computing 31). Returned
+    are the solution, if any, and all columns known at the end.
     """
     chosen: list[Column] = []
-    spent = 0.0
-    used, values, pool = generated.used, generated.values, generated.columns
-    while not monitor.should_stop:
-        if formulation.fixing is None or not used:
-            return None
-        counts = np.floor(values + _WHOLE).astype(np.int64)
-        if not counts.any():
-            counts[int(np.argmax(values))] = 1
-        fixed = [j for j in range(len(used)) if counts[j]]
-        columns = [used[j] for j in fixed]
-        chosen += [used[j] for j in fixed for _ in range(counts[j])]
+    pool = {c.key: c for c in generated.columns}
+    rest = generated
+    while rest.used and formulation.fixing is not None and not monitor.should_stop:
+        fixed, counts = _largest(rest)
+        chosen += [column for column, count in zip(fixed, counts.tolist(), strict=True) for _ in range(count)]
         spent = sum(c.cost for c in chosen)
-        branch = formulation.fixing.fix(columns, counts[fixed], pool)
+        branch = formulation.fixing.fix(fixed, counts, rest.columns)
         if branch is None or spent >= cutoff:
-            return None
+            break
         formulation = branch.formulation
         if not (formulation.row_lower > _TOLERANCE).any() and not (formulation.block_least > 0).any():
-            return chosen
+            return chosen, list(pool.values())
         rest = generate(formulation, branch.columns, monitor, cutoff=cutoff - spent, smoothing=smoothing)
+        pool.update((c.key, c) for c in rest.columns)
         if rest.ended is not Ended.CONVERGED:
-            return None
+            break
         if is_whole(rest.values):
-            return chosen + repeat(rest.used, rest.values)
-        used, values, pool = rest.used, rest.values, rest.columns
-    return None
+            return chosen + repeat(rest.used, rest.values), list(pool.values())
+    return None, list(pool.values())
+
+
+def _largest(generated: Generated) -> tuple[list[Column], Ints]:
+    """The columns with a whole part and these parts; without any, the one with the largest fraction."""
+    counts = np.floor(generated.values + _WHOLE).astype(np.int64)
+    if not counts.any():
+        counts[int(np.argmax(generated.values))] = 1
+    fixed = np.flatnonzero(counts)
+    return [generated.used[j] for j in fixed.tolist()], counts[fixed]

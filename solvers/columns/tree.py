@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from apportion.solvers.columns.bounds import round_up
 from apportion.solvers.columns.formulation import Column, Formulation
 from apportion.solvers.columns.generation import Ended, Generated, Smoothing, generate
-from apportion.solvers.columns.rounding import dive, is_whole, repeat, restricted_master, solves
+from apportion.solvers.columns.rounding import dive, is_whole, nearest, repeat, restricted_master, solves
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.status import Bounds, Limit, Status
 
 _SAME = 1e-9
-_DIVE_EVERY = 20
-_MASTER_EVERY = 50
+_DIVE_EVERY = 5
+_MASTER_EVERY = 20
 _REPAIR_EVERY = 10
+_INHERITED = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +153,9 @@ class _Tree:
         if form.repair is not None and self._due(self.settings.repair_every) and node.bound < self.cutoff:
             self.offer(form.repair.improve(generated.used, generated.values, generated.duals), "H", form)
         if self._due(self.settings.dive_every) and node.bound < self.cutoff:
-            self.offer(dive(form, generated, monitor, self.cutoff, self.settings.smoothing), "H", form)
+            found, pool = dive(form, generated, monitor, self.cutoff, self.settings.smoothing)
+            self.offer(found, "H", form)
+            generated = replace(generated, columns=pool)
         if self._due(self.settings.master_every) and node.bound < self.cutoff:
             self.offer(restricted_master(form, generated, self.options, monitor), "R", form)
         if form.tightening is None or node.bound >= self.cutoff or self.cutoff == inf:
@@ -180,7 +183,7 @@ class _Tree:
 
     def _split(self, node: _Node, generated: Generated) -> None:
         branching = node.formulation.branching
-        children = [] if branching is None else branching.branch(generated.used, generated.values)
+        children = [] if branching is None else branching.branch(generated.used, generated.values, nearest(generated, _INHERITED))
         if not children:
             self.closed = min(self.closed, node.bound)
         for child in children:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apportion.instances.errors import BackendError, CapabilityError
+from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
 from apportion.models.program.check import check, objective
 from apportion.solvers.backends import backend_named, refusal
@@ -140,14 +140,18 @@ class Search:
             return False
         part = restricted(self._program, self._structure, self.incumbent, restriction)
         before, began = self.objective, time.process_time()
-        answer, work = self._solve(part, limits)
+        which_solver = self._choose_solver(part)
+        answer = self._solve(self._solvers[which_solver], part, limits)
         improved = answer.values is not None and self.adopt(part.lifted(answer.values), "L", arm.name)
-        spent = time.process_time() - began if limits.nodes is None else work
+        spent = float(sum(answer.counts.values()))  # work that repeats exactly
+        if limits.nodes is None:
+            spent = time.process_time() - began
         gain = abs(before - self.objective) / max(1.0, abs(before)) if improved else 0.0
         self.rounds += 1
         self.wins += improved
         ended = answer.status in _ENDED
         self._which_piece.learn(which, gain, spent)
+        self._which_solver.learn(which_solver, gain, spent)
         resize(arm, finished=ended, improved=improved)
         whole = restriction.radius is None and restriction.step is None
         self.finished = ended and not improved and whole and bool(restriction.free[situation.open].all())
@@ -164,26 +168,20 @@ class Search:
         pool = tuple(self._pool)
         return Situation(program, self._structure, incumbent, self.objective, pool, self._root, free, size, self._rng)
 
-    def _solve(self, part: SubProgram, limits: Limits) -> tuple[BackendAnswer, float]:
-        """Run one of the solvers on a small program; also its work in iterations, which repeats exactly."""
-        which = self._which_solver.draw(self._rng)
+    def _choose_solver(self, part: SubProgram) -> int:
+        """The first for a part too large to convert, or else one that the bandit draws."""
         if part.program.matrix.num_nonzeros > _LARGEST_CP_SAT:
-            which = 0
+            return 0
+        return self._which_solver.draw(self._rng)
+
+    def _solve(self, solver: Backend, part: SubProgram, limits: Limits) -> BackendAnswer:
         budget = Budget(self._monitor, part.program.sense, limits.cpu_s)
         options = self._options.with_(node_limit=limits.nodes, seed=(self._options.seed + self.rounds) % 2**31)
-        began = time.process_time()
         try:
-            answer = self._solvers[which].run(part.program, options, budget, part.start)
-        except (CapabilityError, BackendError) as error:
-            self._monitor.log(f"{self._solvers[which].name} gives a neighbourhood up: {error}")
-            answer = BackendAnswer(Status.ERROR, budget.bounds)
-        work = float(sum(answer.counts.values()))
-        spent = time.process_time() - began if limits.nodes is None else work
-        gain = 0.0
-        if answer.values is not None:
-            gain = self._gain(objective(self._program, part.lifted(answer.values)))
-        self._which_solver.learn(which, gain, spent)
-        return answer, work
+            return solver.run(part.program, options, budget, part.start)
+        except BackendError as error:
+            self._monitor.log(f"{solver.name} gives a neighbourhood up: {error}")
+            return BackendAnswer(Status.ERROR, budget.bounds)
 
     def summary(self) -> str:
         """What each neighbourhood and each solver did, in one line."""

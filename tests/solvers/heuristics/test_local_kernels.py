@@ -123,7 +123,7 @@ def test_the_incumbent_is_feasible_and_mostly_the_optimum(program: MixedIntegerP
     feasible = points(problem)
     search = LocalSearch(problem, seed=seed)
     for _ in range(4):
-        search.run(10_000)
+        search.run(2_000)
     best = search.best
     if best is None:
         return
@@ -148,7 +148,7 @@ def test_the_same_seed_and_effort_give_the_same_incumbent(program: MixedIntegerP
     for _ in range(2):
         search = LocalSearch(problem, seed=3)
         for _ in range(5):
-            search.run(200_000)
+            search.run(20_000)
         assert search.best is not None
         assert problem.violation(search.best) <= 1e-6
         runs.append(search.best.tobytes())

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from apportion.instances.generate.benchmark_programs import benchmark_program
+from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
+from apportion.models.checking import check
+from apportion.solvers import portfolio
+from apportion.solvers.backends import BACKENDS
+from apportion.solvers.backends.scip import Scip
+from apportion.solvers.events import Event, EventKind, Monitor
+from apportion.solvers.options import SolveOptions
+from apportion.solvers.portfolio import Race, solve_with_portfolio
+from apportion.solvers.result import Result
+from apportion.solvers.solve import solve_instance
+from apportion.solvers.status import Limit, Status
+from heuristic_twins import points, small_programs
+
+Cast = Callable[..., None]
+
+
+@pytest.fixture
+def cast_as(monkeypatch: pytest.MonkeyPatch) -> Cast:
+    """Give the backends of the race other homes, no head start, and only those."""
+
+    def choose(**homes: str) -> None:
+        for name, home in homes.items():
+            key = name.replace("_", "-")
+            monkeypatch.setitem(BACKENDS, key, replace(BACKENDS[key], home=f"race_fakes:{home}"))
+        monkeypatch.setattr(portfolio, "_HEAD_START_S", 0.0)
+        monkeypatch.setattr(portfolio, "_ORDER", tuple(name.replace("_", "-") for name in homes))
+
+    return choose
+
+
+@pytest.fixture
+def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that a race started."""
+    found: list[int] = []
+    spawned = portfolio._spawned
+
+    def noted(name: str, program: MixedIntegerProgram) -> portfolio.Racer:
+        racer = spawned(name, program)
+        assert racer.process is not None
+        found.append(racer.process.pid)
+        return racer
+
+    monkeypatch.setattr(portfolio, "_spawned", noted)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def small() -> MixedIntegerProgram:
+    return benchmark_program("multi-knapsack", 3, rows=3, columns=15)
+
+
+def raced(program: MixedIntegerProgram, **options: float) -> tuple[Result[VariableValues], list[str]]:
+    events: list[Event] = []
+    result = solve_instance(program, SolveOptions.build(**options), method="portfolio", listener=events.append)
+    kinds = [event.kind for event in events]
+    assert kinds.count(EventKind.START) == kinds.count(EventKind.END) == 1
+    return result, [event.message for event in events if event.kind is EventKind.LOG]
+
+
+@given(program=small_programs())
+@settings(max_examples=15, deadline=None)
+def test_it_proves_the_same_as_brute_force_within_the_head_start(program: MixedIntegerProgram) -> None:
+    problem, result = small_program_points(program), solve_instance(program, method="portfolio")
+    if not problem:
+        assert result.status is Status.INFEASIBLE
+        return
+    assert result.status is Status.OPTIMAL
+    best = program.sense.sign * min(problem)
+    assert result.objective == pytest.approx(best)
+    assert result.bounds.dual == pytest.approx(best, abs=1e-4 * max(1.0, abs(best)))
+
+
+def small_program_points(program: MixedIntegerProgram) -> list[float]:
+    from apportion.solvers.heuristics.arrays import problem_of
+
+    problem = problem_of(program)
+    return [float(problem.cost @ point) for point in points(problem)]
+
+
+def test_the_real_solvers_race_without_a_head_start(monkeypatch: pytest.MonkeyPatch, pids: list[int]) -> None:
+    monkeypatch.setattr(portfolio, "_HEAD_START_S", 0.0)
+    program = benchmark_program("multi-knapsack", 1, rows=5, columns=40)
+    result, _ = raced(program, gap=0.0)
+    assert result.status is Status.OPTIMAL
+    assert result.objective == pytest.approx(solve_instance(program, SolveOptions(gap=0.0)).objective)
+    assert len(pids) == 2
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_process_can_win(cast_as: Cast, pids: list[int]) -> None:
+    cast_as(highs="Waiter", cp_sat="Worker")
+    result, _ = raced(small(), time_limit_s=60.0)
+    assert result.status is Status.OPTIMAL
+    assert "waiter" not in result.native_status
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_incumbents_reach_the_other_racers(cast_as: Cast) -> None:
+    cast_as(highs="Waiter", cp_sat="Modest")
+    result, _ = raced(small(), time_limit_s=8.0)
+    assert (result.status, result.limit) == (Status.FEASIBLE, Limit.TIME)
+    assert "highs: had an offer" in result.native_status
+
+
+def test_a_crash_does_not_end_the_race(cast_as: Cast) -> None:
+    cast_as(highs="Waiter", cp_sat="Crasher", scip="Worker")
+    result, _ = raced(small(), time_limit_s=60.0)
+    assert result.status is Status.OPTIMAL
+    assert result.verdict is not None
+    assert result.verdict.ok
+
+
+def test_a_crash_is_told(cast_as: Cast, pids: list[int]) -> None:
+    cast_as(highs="Waiter", cp_sat="Crasher")
+    result, logs = raced(small(), time_limit_s=8.0)
+    assert (result.status, result.limit) == (Status.NO_SOLUTION, Limit.TIME)
+    assert "cp-sat is out of the race: it crashed (exit code 17)" in logs
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_lying_racer_is_caught_by_the_check(cast_as: Cast) -> None:
+    cast_as(highs="Waiter", cp_sat="Liar")
+    result, logs = raced(small(), time_limit_s=8.0)
+    assert result.plan is None
+    assert result.status is Status.NO_SOLUTION
+    assert any("a point that fails the check" in line for line in logs)
+
+
+def test_a_bound_beyond_a_checked_point_is_left_out(cast_as: Cast) -> None:
+    cast_as(highs="Waiter", cp_sat="Boaster")
+    result, logs = raced(small(), time_limit_s=8.0)
+    assert result.status is Status.FEASIBLE
+    assert not result.bounds.contradict(result.sense)
+    assert result.bounds.gap == float("inf")
+    assert any("beyond a checked point" in line for line in logs)
+
+
+def test_nobody_may_deny_a_checked_point(cast_as: Cast) -> None:
+    cast_as(highs="Waiter", cp_sat="Denier")
+    program = small()
+    start = VariableValues({})
+    assert check(program, start).ok
+    events: list[Event] = []
+    options = SolveOptions(time_limit_s=8.0, start=start)
+    result = solve_instance(program, options, method="portfolio", listener=events.append)
+    assert result.status is Status.FEASIBLE
+    assert any("claims infeasible beside" in event.message for event in events)
+
+
+def test_cancel_kills_a_racer_that_never_stops(cast_as: Cast, pids: list[int]) -> None:
+    cast_as(highs="Waiter", cp_sat="Deaf")
+    program = small()
+    monitor = Monitor(program.sense)
+    threading.Timer(3.0, monitor.cancel).start()
+    began = time.perf_counter()
+    answer = solve_with_portfolio(program, SolveOptions(), monitor)
+    assert (answer.status, answer.limit) == (Status.NO_SOLUTION, Limit.INTERRUPTED)
+    assert time.perf_counter() - began < 20.0
+    assert len(pids) == 1
+    assert not alive(pids[0])
+
+
+def test_an_error_in_the_organiser_leaves_no_process(
+    cast_as: Cast, pids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast_as(highs="Waiter", cp_sat="Deaf")
+
+    def fail(self: Race, seconds: float) -> None:
+        if pids:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Race, "_listen", fail)
+    program = small()
+    with pytest.raises(KeyboardInterrupt):
+        solve_with_portfolio(program, SolveOptions(), Monitor(program.sense))
+    assert len(pids) == 1
+    assert not alive(pids[0])
+
+
+def test_a_single_able_backend_needs_no_race(pids: list[int]) -> None:
+    program = benchmark_program("facility", 1, customers=5, facilities=3)
+    for options in (SolveOptions(backend="scip"), SolveOptions(deterministic=True)):
+        assert solve_instance(program, options, method="portfolio").status is Status.OPTIMAL
+    assert solve_instance(program.relaxed(), method="portfolio").status is Status.OPTIMAL
+    assert not pids
+
+
+def test_scip_takes_a_partners_point() -> None:
+    program = benchmark_program("set-cover", 2, rows=60, columns=120)
+    best = solve_instance(program, SolveOptions(gap=0.0))
+    assert best.plan is not None
+    optimum = best.plan.to_array(program)
+
+    class Partner:
+        def __init__(self) -> None:
+            self.heard_values: list[float] = []
+            self.offers = 1
+
+        def heard(self, values: Floats) -> None:
+            self.heard_values.append(float(program.cost @ values))
+
+        def turn(self) -> None:
+            """Nothing to do."""
+
+        def offer(self) -> Floats | None:
+            self.offers -= 1
+            return optimum if self.offers >= 0 else None
+
+    partner = Partner()
+    answer = Scip(partner).run(program, SolveOptions(gap=0.0), Monitor(program.sense))
+    assert answer.bounds.primal == pytest.approx(best.objective)
+    assert partner.heard_values
+    assert min(partner.heard_values) == pytest.approx(best.objective)
