@@ -35,7 +35,9 @@ def lagrangian_bound(formulation: Formulation, duals: Duals, priced: Priced) -> 
     scale = _farley_scale(formulation, priced.least, weight)
     if 0.0 <= scale < 1.0:
         least = (1.0 - scale) * weight * formulation.least_cost + scale * priced.least
-        best = max(best, _value(formulation, np.where(priced.least < 0.0, np.maximum(least, 0.0), least), scale * worth))
+        best = max(
+            best, _value(formulation, np.where(priced.least < 0.0, np.maximum(least, 0.0), least), scale * worth)
+        )
     return best
 
 

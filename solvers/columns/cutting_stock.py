@@ -88,9 +88,7 @@ def solve_cutting_stock(
     node = root_node(kinds, total, room)
     start = first_fit_decreasing(node.parts)
     singles = [node.parts.column(np.array([j]), np.array([1])) for j in range(node.parts.count)]
-    native = branch_and_price(
-        node.formulation(), singles + start, options, monitor, settings=settings, start=start
-    )
+    native = branch_and_price(node.formulation(), singles + start, options, monitor, settings=settings, start=start)
     owners = [[int(kept[k]) for k in np.flatnonzero(where == kind)] for kind in range(len(kinds))]
     return _answer(native, None if native.chosen is None else _plan(native.chosen, owners, demand))
 

@@ -21,13 +21,14 @@ from apportion.solvers.columns.tree import ColumnAnswer, TreeSettings, branch_an
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
-from apportion.solvers.status import Status
 
 _MOST_CELLS = 30_000_000
 _TOLERANCE = 1e-6
 _NEAR_NODES = 500
-_NEAR_S = 20.0
+_NEAR_S = 10.0
 _NEAR_AGENTS = 3
+_RUNS = 4
+_STEPS_PER_JOB = 20_000
 
 Bools = NDArray[np.bool_]
 
@@ -156,6 +157,8 @@ class AssignmentNode:
 
     def fix(self, columns: Sequence[Column], counts: Ints, pool: Sequence[Column]) -> Branch | None:
         """These agents and their jobs are done; the others share the rest."""
+        if (counts > 1).any():
+            return None
         jobs, agents, allowed = self.jobs.copy(), self.agents.copy(), self.allowed.copy()
         for column in columns:
             if not (agents[column.block] and jobs[column.rows].all()):
@@ -179,8 +182,33 @@ class AssignmentNode:
         for agent in np.argsort(reduced, axis=0, kind="stable")[:_NEAR_AGENTS]:
             near[agent, np.arange(len(self.jobs))] = True
         near = (near | (self._share(columns, values) > _TOLERANCE)) & self.allowed
-        chosen, _ = solve_compact(self.data, near, _NEAR_NODES, _NEAR_S)
+        start = self._annealed(near, reduced)
+        if start is not None:
+            near[start, np.arange(len(start))] = True
+        chosen = solve_compact(self.data, near, _NEAR_NODES, _NEAR_S, start)
+        chosen = start if chosen is None else chosen
         return None if chosen is None else self._sets(chosen)
+
+    def _annealed(self, near: Bools, reduced: Floats) -> Ints | None:
+        """The best of a few runs of simulated annealing among ``near`` pairs; None when all end overloaded."""
+        data, monitor = self.data, self.data.monitor
+        agents, jobs = data.shape
+        best, best_cost = np.zeros(jobs, np.int64), inf
+        found, load = np.zeros(jobs, np.int64), np.zeros(agents, np.int64)
+        spread = float(np.std(data.cost[self.allowed])) or 1.0
+        worth = spread / max(1.0, float(np.mean(data.use)))
+        first = np.argmin(reduced, axis=0)
+        for run in range(_RUNS):
+            if monitor.should_stop:
+                break
+            seed = (data.options.seed + run) % 2**31
+            agent_of = first.copy()
+            steps = _STEPS_PER_JOB * jobs
+            setting = (steps, 0.5 * spread, 0.01 * spread, worth, seed)
+            cost = kernels.anneal_assignment(data.cost, data.use, data.capacity, near, agent_of, load, *setting, found)
+            if cost < best_cost - _TOLERANCE:
+                best_cost, best = cost, found.copy()
+        return best if best_cost < inf else None
 
     def _price_of_use(self, agent: int, duals: Duals) -> float:
         """What one unit of the agent's capacity is worth: the profit per use at which the knapsack is full."""
@@ -235,23 +263,24 @@ class AssignmentNode:
         return best, loss_in, loss_out
 
 
-def solve_compact(data: Assignment, allowed: Bools, nodes: int, seconds: float) -> tuple[Ints | None, float]:
-    """The agent of each job by HiGHS on the compact model over the pairs ``allowed``, and the bound it proves."""
+def solve_compact(
+    data: Assignment, allowed: Bools, nodes: int, seconds: float, start: Ints | None = None
+) -> Ints | None:
+    """The agent of each job by HiGHS on the compact model over the pairs ``allowed``; None when it finds none."""
     agents, jobs = data.shape
-    program = assignment_program("compact", np.where(allowed, data.cost, 0.0), data.use * 1.0, data.capacity * 1.0)
+    cost, use = np.where(allowed, data.cost, 0.0), data.use.astype(np.float64)
+    program = assignment_program("compact", cost, use, data.capacity.astype(np.float64))
     program = replace(program, upper=allowed.astype(np.float64).ravel())
-    limit = inf if data.options.deterministic else min(seconds, data.monitor.remaining_s)
+    limit = inf if data.options.deterministic else min(seconds, 0.25 * data.monitor.remaining_s)
     if limit <= 0.0:
-        return None, -inf
+        return None
     silent = Monitor(Sense.MINIMISE, None, limit, data.monitor.cancelled)
-    options = SolveOptions(
-        seed=data.options.seed, gap=0.0, node_limit=nodes, deterministic=data.options.deterministic
-    )
-    answer = backend_named("highs").run(program, options, silent)
-    bound = inf if answer.status is Status.INFEASIBLE else answer.bounds.dual
-    if answer.values is None:
-        return None, bound
-    return np.argmax(answer.values.reshape(agents, jobs), axis=0), bound
+    options = SolveOptions(seed=data.options.seed, gap=0.0, node_limit=nodes, deterministic=data.options.deterministic)
+    begin = None
+    if start is not None:
+        begin = (np.arange(agents)[:, None] == start[None]).astype(np.float64).ravel()
+    values = backend_named("highs").run(program, options, silent, begin).values
+    return None if values is None else np.argmax(values.reshape(agents, jobs), axis=0)
 
 
 def solve_generalised_assignment(
@@ -290,11 +319,10 @@ def solve_generalised_assignment(
     options = options or SolveOptions()
     monitor = monitor or Monitor(Sense.MINIMISE, None, options.time_limit_s)
     data = _validated(cost, resource, capacity, options, monitor)
-    agents, jobs = data.shape
-    allowed = data.use <= data.capacity[:, None]
-    if not allowed.any(axis=0).all():
+    jobs = data.shape[1]
+    node = _root(data)
+    if not node.allowed.any(axis=0).all():
         return _answer(ColumnAnswer.infeasible(), None)
-    node = AssignmentNode(data, allowed, np.ones(jobs, np.bool_), np.ones(agents, np.bool_))
     native = branch_and_price(node.formulation(), [], options, monitor, settings=settings)
     plan = None
     if native.chosen is not None:
@@ -303,6 +331,17 @@ def solve_generalised_assignment(
             chosen[column.rows] = column.block
         plan = AssignmentPlan(tuple(chosen.tolist()))
     return _answer(native, plan)
+
+
+def node_of(cost: ArrayLike, resource: ArrayLike, capacity: ArrayLike) -> AssignmentNode:
+    """The root node of a problem, for column generation by hand; arguments as for the solve."""
+    return _root(_validated(cost, resource, capacity, SolveOptions(), Monitor(Sense.MINIMISE)))
+
+
+def _root(data: Assignment) -> AssignmentNode:
+    agents, jobs = data.shape
+    allowed = data.use <= data.capacity[:, None]
+    return AssignmentNode(data, allowed, np.ones(jobs, np.bool_), np.ones(agents, np.bool_))
 
 
 def _validated(
@@ -329,7 +368,13 @@ def _validated(
     table = np.zeros((price.shape[1] + 1, int(used.max()) + 1))
     integral = bool((price == np.floor(price)).all())
     return Assignment(
-        price, np.minimum(use, used[:, None] + 1).astype(np.int64), used.astype(np.int64), integral, table, options, monitor
+        price,
+        np.minimum(use, used[:, None] + 1).astype(np.int64),
+        used.astype(np.int64),
+        integral,
+        table,
+        options,
+        monitor,
     )
 
 

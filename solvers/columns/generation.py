@@ -125,7 +125,9 @@ class _Search:
                 if np.isfinite(times):
                     slope[column.rows] -= times * column.values
         rising = float(slope @ (outer.rows - duals.rows)) > 0.0
-        self.alpha = max(0.0, self.alpha - 0.1) if rising else min(self.smoothing.most, self.alpha + 0.1 * (1 - self.alpha))
+        self.alpha = (
+            max(0.0, self.alpha - 0.1) if rising else min(self.smoothing.most, self.alpha + 0.1 * (1 - self.alpha))
+        )
 
     def restart(self) -> None:
         """Forget the centre: the prices to come are of another kind."""
@@ -218,6 +220,4 @@ def _generated(search: _Search, solution: MasterSolution | None, ended: Ended) -
         used, values = [columns[j] for j in positive], solution.values[positive]
         relaxation = solution.objective
     bound = inf if ended is Ended.INFEASIBLE else round_up(search.bound, search.formulation.step)
-    return Generated(
-        ended, bound, relaxation, columns, used, values, search.proof, search.rounds, tuple(search.trail)
-    )
+    return Generated(ended, bound, relaxation, columns, used, values, search.proof, search.rounds, tuple(search.trail))

@@ -133,9 +133,7 @@ def pack_with_conflicts(
 
 
 @numba.njit(cache=True)
-def fill_binary(
-    profit: NDArray[np.float64], use: NDArray[np.int64], table: NDArray[np.float64], capacity: int
-) -> None:
+def fill_binary(profit: NDArray[np.float64], use: NDArray[np.int64], table: NDArray[np.float64], capacity: int) -> None:
     """``table[j, c]``: the best profit of jobs ``j`` and later within ``c``, each at most once; uses may be zero."""
     n = len(profit)
     for c in range(capacity + 1):
@@ -198,3 +196,79 @@ def forced_profits(
         if profit[j] > 0.0:
             for c in range(capacity, use[j] - 1, -1):
                 before[c] = max(before[c], before[c - use[j]] + profit[j])
+
+
+@numba.njit(cache=True)
+def anneal_assignment(
+    cost: NDArray[np.float64],
+    use: NDArray[np.int64],
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
+    agent_of: NDArray[np.int64],
+    load: NDArray[np.int64],
+    steps: int,
+    hot: float,
+    cold: float,
+    penalty: float,
+    seed: int,
+    best_of: NDArray[np.int64],
+) -> float:
+    """Shift and swap jobs by simulated annealing, overload paid with a penalty that adapts.
+
+    ``agent_of`` is changed in place; ``best_of`` receives the cheapest assignment without overload, whose cost is
+    returned (infinite when none was met). ``load`` has one entry per agent.
+    """
+    np.random.seed(seed)
+    agents, jobs = cost.shape
+    load[:] = 0
+    total = 0.0
+    for j in range(jobs):
+        load[agent_of[j]] += use[agent_of[j], j]
+        total += cost[agent_of[j], j]
+    over = 0
+    for i in range(agents):
+        over += max(0, load[i] - capacity[i])
+    best = np.inf
+    cooling = (cold / hot) ** (1.0 / max(1, steps))
+    heat = hot
+    clean = 0
+    for step in range(steps):
+        heat *= cooling
+        if over == 0:
+            clean += 1
+        if step % 1000 == 999:
+            penalty = penalty * 1.15 if clean < 300 else penalty / 1.1
+            clean = 0
+        j = np.random.randint(jobs)
+        a = agent_of[j]
+        k = -1
+        if np.random.random() < 0.4:
+            b = np.random.randint(agents)
+            if b == a or not allowed[b, j]:
+                continue
+            to_a, to_b = -use[a, j], use[b, j]
+            change = cost[b, j] - cost[a, j]
+        else:
+            k = np.random.randint(jobs)
+            b = agent_of[k]
+            if b == a or not (allowed[b, j] and allowed[a, k]):
+                continue
+            to_a, to_b = use[a, k] - use[a, j], use[b, j] - use[b, k]
+            change = cost[b, j] + cost[a, k] - cost[a, j] - cost[b, k]
+        new_over = over
+        new_over += max(0, load[a] + to_a - capacity[a]) - max(0, load[a] - capacity[a])
+        new_over += max(0, load[b] + to_b - capacity[b]) - max(0, load[b] - capacity[b])
+        worse = change + penalty * (new_over - over)
+        if worse > 0.0 and np.random.random() >= np.exp(-worse / heat):
+            continue
+        agent_of[j] = b
+        if k >= 0:
+            agent_of[k] = a
+        load[a] += to_a
+        load[b] += to_b
+        over = new_over
+        total += change
+        if over == 0 and total < best - 1e-9:
+            best = total
+            best_of[:] = agent_of
+    return best

@@ -125,5 +125,3 @@ def _quiet_lp() -> highspy.Highs:
 def _must(status: highspy.HighsStatus) -> None:
     if status == highspy.HighsStatus.kError:
         raise BackendError("HiGHS refuses a step of the restricted master\nMaybe a cost or a limit is not a number")
-
-

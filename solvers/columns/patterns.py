@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.instances.errors import CapabilityError
 from apportion.solvers.columns import kernels
@@ -33,7 +34,7 @@ class Parts:
     size: Ints
     demand: Ints
     items: tuple[tuple[int, ...], ...]
-    conflict: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+    conflict: NDArray[np.bool_]
     capacity: int
 
     @property
@@ -98,7 +99,7 @@ class PatternPricing:
         starts = np.flatnonzero(best[:-1] > best[1:] + _TOLERANCE)
         if not len(starts):
             starts = np.array([0]) if best[0] > 0.0 else starts
-        columns = []
+        columns: list[Column] = []
         for first in starts[:_MOST_PATTERNS]:
             if columns and best[first] <= weight:
                 break
@@ -227,10 +228,10 @@ def _regrouped(
     conflict = np.zeros((total, total), np.bool_)
     conflict[: len(kept), : len(kept)] = parts.conflict[np.ix_(kept, kept)]
     for k, (_, _, parents) in enumerate(new, len(kept)):
-        inherited = parts.conflict[list(parents)].any(axis=0)
+        inherited = np.any(parts.conflict[list(parents)], axis=0)
         conflict[k, : len(kept)] = conflict[: len(kept), k] = inherited[kept]
         for other, (_, _, others) in enumerate(new, len(kept)):
-            if other != k and parts.conflict[np.ix_(parents, others)].any():
+            if other != k and np.any(parts.conflict[np.ix_(parents, others)]):
                 conflict[k, other] = conflict[other, k] = True
     child = Parts(
         np.append(parts.size[kept], [size for size, _, _ in new]).astype(np.int64),

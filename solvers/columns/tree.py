@@ -51,7 +51,7 @@ class ColumnAnswer:
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """Which heuristics run: the restricted master every so many nodes, the dive and the repair likewise; 0 for never."""
+    """Which heuristics run, and every how many nodes; 0 for never."""
 
     smoothing: Smoothing = field(default_factory=Smoothing)
     master_every: int = _MASTER_EVERY
@@ -183,7 +183,11 @@ class _Tree:
 
     def _split(self, node: _Node, generated: Generated) -> None:
         branching = node.formulation.branching
-        children = [] if branching is None else branching.branch(generated.used, generated.values, nearest(generated, _INHERITED))
+        children = (
+            []
+            if branching is None
+            else branching.branch(generated.used, generated.values, nearest(generated, _INHERITED))
+        )
         if not children:
             self.closed = min(self.closed, node.bound)
         for child in children:
@@ -248,8 +252,6 @@ def _answer(tree: _Tree, limit: Limit | None) -> ColumnAnswer:
         status, limit = Status.OPTIMAL, None
     else:
         status = Status.FEASIBLE
-    if not status.has_plan and status is not Status.INFEASIBLE or status is Status.FEASIBLE:
+    if (not status.has_plan and status is not Status.INFEASIBLE) or status is Status.FEASIBLE:
         limit = limit or Limit.METHOD
-    return ColumnAnswer(
-        status, bounds, tree.best, limit, tree.root_bound, tree.nodes, tree.rounds, max(0, tree.made)
-    )
+    return ColumnAnswer(status, bounds, tree.best, limit, tree.root_bound, tree.nodes, tree.rounds, max(0, tree.made))

@@ -12,7 +12,7 @@ _LEAST_WEIGHT = 0.15
 _FIRST_SHARE = 0.25
 _LEAST_SHARE = 0.01
 _WIDER = 1.4
-_NARROWER = 0.75
+_NARROWER = 0.6
 
 
 @dataclass
@@ -51,6 +51,13 @@ class Bandit:
         arm.tries += 1
         arm.wins += improvement > 0.0
         arm.spent += spent
+
+
+def inherit(arm: Arm, others: Sequence[Arm]) -> None:
+    """Let an arm that was never tried begin at the middle of the sizes that the others have learned."""
+    learned = [other.share for other in others if other.tries]
+    if not arm.tries and learned:
+        arm.share = float(np.exp(np.mean(np.log(learned))))
 
 
 def resize(arm: Arm, *, finished: bool, improved: bool) -> None:

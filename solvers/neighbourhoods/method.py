@@ -27,10 +27,10 @@ from apportion.solvers.status import Bounds, Status
 _HEAD_START_S = 1.0
 _PATIENCE_S = 3.0
 _START_EFFORT = 60_000_000
-_FIRST_SHARE = 0.7
+_FIRST_SHARE = 0.5
 _MOST_SHARE = 0.8
-_LEAST_SHARE = 0.25
-_DECAY = 0.96
+_LEAST_SHARE = 0.15
+_DECAY = 0.9
 _ROUND_S = 3.0
 _ROUND_SHARE = 0.05
 _LEAST_ROUND_S = 0.2

@@ -16,7 +16,7 @@ from apportion.solvers.backends.base import Backend, BackendAnswer
 from apportion.solvers.backends.registry import is_installed
 from apportion.solvers.events import Monitor
 from apportion.solvers.neighbourhoods.budget import Budget
-from apportion.solvers.neighbourhoods.choice import Bandit, resize
+from apportion.solvers.neighbourhoods.choice import Bandit, inherit, resize
 from apportion.solvers.neighbourhoods.pieces import all_pieces
 from apportion.solvers.neighbourhoods.situation import Neighbourhood, Root, Situation, Structure
 from apportion.solvers.neighbourhoods.subproblem import SubProgram, restricted
@@ -130,6 +130,7 @@ class Search:
             return False
         which = self._which_piece.draw(self._rng)
         arm = self._which_piece.arms[which]
+        inherit(arm, self._which_piece.arms)
         situation = self._situation(self.incumbent, arm.share)
         if not situation.open.any():
             self.finished = True

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from apportion.instances.core import Sense
 from apportion.instances.errors import ModelError
+from apportion.solvers.backends import backend_named
 from apportion.solvers.columns.bounds import lagrangian_bound
 from apportion.solvers.columns.cutting_stock import first_fit_decreasing
 from apportion.solvers.columns.formulation import Column, Duals, Formulation, Priced
@@ -19,7 +20,6 @@ from apportion.solvers.columns.generation import Ended, Smoothing, generate
 from apportion.solvers.columns.patterns import root_node
 from apportion.solvers.columns.rounding import restricted_program
 from apportion.solvers.columns.tree import branch_and_price
-from apportion.solvers.backends import backend_named
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.status import Limit, Status
@@ -35,7 +35,8 @@ class Listed:
         self.columns, self.blocks, self.slack = columns, blocks, slack
 
     def price(self, duals: Duals) -> Priced:
-        least, best = np.full(self.blocks, np.inf), [None] * self.blocks
+        least = np.full(self.blocks, np.inf)
+        best: list[Column | None] = [None] * self.blocks
         for column in self.columns:
             reduced = column.reduced_cost(duals)
             if reduced < least[column.block]:
@@ -68,13 +69,18 @@ def random_master(seed: int, unlimited: bool = False, slack: float = 0.0) -> tup
 def relaxed_and_whole(formulation: Formulation, columns: list[Column]) -> tuple[float, float]:
     """The optimum over all columns, of the relaxation and in whole numbers; infinite when there is none."""
     program = restricted_program(formulation, columns)
-    answers = [backend_named("highs").run(p, SolveOptions(gap=0.0), Monitor(Sense.MINIMISE)) for p in (program.relaxed(), program)]
+    answers = [
+        backend_named("highs").run(p, SolveOptions(gap=0.0), Monitor(Sense.MINIMISE))
+        for p in (program.relaxed(), program)
+    ]
     return tuple(a.bounds.primal if a.status is Status.OPTIMAL else np.inf for a in answers)  # type: ignore[return-value]
 
 
 @settings(max_examples=50, deadline=None)
 @given(seeds, st.booleans(), st.sampled_from([0.0, 0.5, 0.9]))
-def test_generation_reaches_the_relaxation_and_every_bound_is_below_it(seed: int, unlimited: bool, alpha: float) -> None:
+def test_generation_reaches_the_relaxation_and_every_bound_is_below_it(
+    seed: int, unlimited: bool, alpha: float
+) -> None:
     formulation, columns = random_master(seed, unlimited)
     relaxed, _ = relaxed_and_whole(formulation, columns)
     found = generate(formulation, [], Monitor(Sense.MINIMISE), smoothing=Smoothing(alpha))

@@ -13,7 +13,7 @@ from apportion.instances.program import Floats, MixedIntegerProgram, VariableVal
 from apportion.models.checking import check
 from apportion.solvers.backends import backend_named
 from apportion.solvers.events import Monitor
-from apportion.solvers.neighbourhoods.choice import Arm, Bandit, resize
+from apportion.solvers.neighbourhoods.choice import Arm, Bandit, inherit, resize
 from apportion.solvers.neighbourhoods.pieces import Declared, all_pieces
 from apportion.solvers.neighbourhoods.situation import Mask, Restriction, Root, Situation, Structure
 from apportion.solvers.neighbourhoods.subproblem import restricted
@@ -61,7 +61,7 @@ def situation(name: str, size: int, seed: int, *, with_root: bool = True) -> Sit
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("piece", PIECES)
 @given(size=st.integers(1, 40), seed=st.integers(0, 10**6))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_fixed_columns_stay_at_the_incumbent_and_answers_hold(name: str, piece: str, size: int, seed: int) -> None:
     moment = situation(name, size, seed)
     restriction = PIECES[piece].restrict(moment)
@@ -184,3 +184,11 @@ def test_sizes_follow_the_difficulty() -> None:
     for _ in range(100):
         resize(arm, finished=False, improved=False)
     assert arm.share == pytest.approx(0.01, rel=0.5)
+
+
+def test_a_new_arm_learns_from_the_others() -> None:
+    arms = [Arm("easy", tries=2, share=0.4), Arm("hard", tries=1, share=0.1), Arm("new"), Arm("old", tries=1)]
+    for arm in arms[2:]:
+        inherit(arm, arms[:2])
+    assert arms[2].share == pytest.approx(0.2)
+    assert arms[3].share == 0.25

@@ -60,7 +60,7 @@ def test_rounds_only_improve_and_never_claim_a_bound(family: str, sizes: dict[st
     assert search.adopt(poor_point(program))
     search.relax(inf)
     before = start = search.objective
-    for _ in range(10):
+    for _ in range(24):
         improved = search.improve(Limits(inf, 20))
         assert search.incumbent is not None
         assert check(program, VariableValues.from_array(program, search.incumbent)).ok
@@ -103,7 +103,7 @@ def test_a_lying_solver_of_parts_is_caught(value: float) -> None:
     monitor = Monitor(program.sense)
     search = Search(program, SolveOptions(), monitor, solvers=[fake])
     search.adopt(poor_point(program))
-    for _ in range(10):
+    for _ in range(24):
         search.improve(Limits(1.0))
         assert search.incumbent is not None
         assert check(program, VariableValues.from_array(program, search.incumbent)).ok
