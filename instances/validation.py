@@ -55,7 +55,7 @@ class FaultList:
     ) -> NDArray[np.generic]:
         """Return ``value`` as a read-only array of ``shape``; record what is not finite or out of bounds."""
         try:
-            array = np.array(value, dtype=dtype)
+            array: NDArray[np.generic] = np.array(value, dtype=dtype)
         except (TypeError, ValueError, OverflowError) as error:
             self.add(name, f"must be an array of {np.dtype(dtype).name} ({error})")
             return np.zeros(shape or (0,), dtype=dtype)

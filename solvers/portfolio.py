@@ -95,6 +95,7 @@ class Racer:
     def __post_init__(self) -> None:
         """Nothing is being sent."""
         self._sending = threading.Lock()
+        self._giving: threading.Thread | None = None
 
     def tell(self, *message: object) -> None:
         """Send a message; a racer that is gone is noticed when it is read."""
@@ -124,6 +125,8 @@ class Racer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+        if self._giving is not None:
+            self._giving.join()
         if self.thread is not None:
             self.thread.join(_LEADER_GRACE_S)
         self.connection.close()
@@ -151,6 +154,7 @@ class Race:
         self._best: Floats | None = None
         self._objective = Bounds.unknown(program.sense).primal
         self._verdict: BackendAnswer | None = None
+        self._caught: list[str] = []
         self.racers: list[Racer] = []
 
     def run(self, names: Sequence[str], start: Floats | None) -> BackendAnswer:
@@ -253,8 +257,8 @@ class Race:
     def take(self, name: str, values: Floats) -> bool:
         """Check a point; when it holds and is better, tell the caller and the other racers."""
         point = np.array(values, np.float64)
-        if point.shape != (self._program.num_columns,):
-            return self._distrust(name, "a point of the wrong size")
+        if point.shape != (self._program.num_columns,) or not np.isfinite(point).all():
+            return self._distrust(name, "no point of this program")
         point[self._program.integer] = np.rint(point[self._program.integer])
         value = objective(self._program, point)
         if self._best is not None and self._sign * value >= self._sign * self._objective:
@@ -277,11 +281,12 @@ class Race:
         return True
 
     def _distrust(self, name: str, why: str) -> bool:
+        self._caught.append(name)
         self._monitor.log(f"{name} offers {why}: left out")
         return False
 
     def _claim(self, racer: Racer, dual: float) -> None:
-        if isfinite(dual) and self._sign * dual > self._sign * racer.bounds.dual:
+        if racer.trusted and isfinite(dual) and self._sign * dual > self._sign * racer.bounds.dual:
             racer.bounds = Bounds(racer.bounds.primal, dual)
             if self._believe(racer):
                 self._monitor.bound(dual, racer.name)
@@ -298,6 +303,8 @@ class Race:
         racer.running, racer.answer = False, answer
         if answer.values is not None:
             self.take(racer.name, answer.values)
+        if answer.status is Status.OPTIMAL and racer.name in self._caught:
+            racer.trusted = False  # whoever calls a broken point optimal has proven nothing
         self._claim(racer, answer.bounds.dual)
         if answer.status is Status.INFEASIBLE and self._best is not None:
             racer.trusted = False

@@ -147,13 +147,16 @@ def read_multi_knapsack(path: Path, number: int = 0) -> MixedIntegerProgram:
     problems = numbers.whole("problems", 1, 10_000)
     if not 0 <= number < problems:
         raise numbers.fail(f"the file holds problems 0..{problems - 1}", number)
-    for _ in range(number + 1):
-        columns, rows = numbers.whole("columns", 1, 1_000_000), numbers.whole("rows", 1, 10_000)
-        numbers.take(1, "optimum")
-        profit = numbers.take(columns, "profits")
-        use = numbers.not_negative(numbers.take(rows * columns, "uses"), "a use").reshape(rows, columns)
-        capacity = numbers.take(rows, "capacities")
-    return knapsack_program(f"{_stem(path)}-{number}", profit, use, capacity)
+    found = [_one_multi_knapsack(numbers) for _ in range(number + 1)]
+    return knapsack_program(f"{_stem(path)}-{number}", *found[-1])
+
+
+def _one_multi_knapsack(numbers: _Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    columns, rows = numbers.whole("columns", 1, 1_000_000), numbers.whole("rows", 1, 10_000)
+    numbers.take(1, "optimum")
+    profit = numbers.take(columns, "profits")
+    use = numbers.not_negative(numbers.take(rows * columns, "uses"), "a use").reshape(rows, columns)
+    return profit, use, numbers.take(rows, "capacities")
 
 
 def read_bin_packing(path: Path, number: int = 0) -> MixedIntegerProgram:
@@ -165,14 +168,17 @@ def read_bin_packing(path: Path, number: int = 0) -> MixedIntegerProgram:
     problems = numbers.whole("problems", 1, 10_000)
     if not 0 <= number < problems:
         raise numbers.fail(f"the file holds problems 0..{problems - 1}", number)
-    for _ in range(number + 1):
-        capacity = float(numbers.take(1, "capacity")[0])
-        items = numbers.whole("items", 1, 100_000)
-        numbers.take(1, "best known")
-        size = numbers.not_negative(numbers.take(items, "sizes"), "a size")
+    size, capacity = [_one_bin_packing(numbers) for _ in range(number + 1)][-1]
     if float(size.max()) > capacity:
         raise numbers.fail("an item is larger than a bin", float(size.max()))
     return packing_program(f"{_stem(path)}-{number}", size, capacity)
+
+
+def _one_bin_packing(numbers: _Numbers) -> tuple[NDArray[np.float64], float]:
+    capacity = float(numbers.take(1, "capacity")[0])
+    items = numbers.whole("items", 1, 100_000)
+    numbers.take(1, "best known")
+    return numbers.not_negative(numbers.take(items, "sizes"), "a size"), capacity
 
 
 def read_network_design(path: Path) -> MixedIntegerProgram:

@@ -6,8 +6,8 @@ import difflib
 from typing import Any
 
 import numpy as np
-from pyscipopt import SCIP_RESULT, Eventhdlr, Heur, Model
-from pyscipopt.scip import PY_SCIP_EVENTTYPE, PY_SCIP_HEURTIMING, PY_SCIP_STATUS, Expr, ExprCons, Term
+from pyscipopt import Eventhdlr, Heur, Model
+from pyscipopt.scip import PY_SCIP_EVENTTYPE, PY_SCIP_HEURTIMING, PY_SCIP_RESULT, PY_SCIP_STATUS, Expr, ExprCons, Term
 
 from apportion.instances.errors import BackendError, CapabilityError, OptionError
 from apportion.instances.program import Floats, MixedIntegerProgram
@@ -329,11 +329,11 @@ class _Partner(Heur):  # type: ignore[misc]
         self._companion = companion
         self._variables = variables
 
-    def heurexec(self, _timing: Any, _infeasible: bool) -> dict[str, Any]:
+    def heurexec(self, heurtiming: Any, nodeinfeasible: bool) -> dict[str, Any]:  # noqa: ARG002 (SCIP calls it)
         """Called by SCIP."""
         taken: list[bool] = []
         self._guard.run(lambda: taken.append(self._try()))
-        return {"result": SCIP_RESULT.FOUNDSOL if taken == [True] else SCIP_RESULT.DIDNOTFIND}
+        return {"result": PY_SCIP_RESULT.FOUNDSOL if taken == [True] else PY_SCIP_RESULT.DIDNOTFIND}
 
     def _try(self) -> bool:
         values = self._companion.offer()

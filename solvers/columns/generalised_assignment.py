@@ -26,9 +26,8 @@ _MOST_CELLS = 30_000_000
 _TOLERANCE = 1e-6
 _NEAR_NODES = 500
 _NEAR_S = 10.0
-_NEAR_AGENTS = 3
-_RUNS = 4
-_STEPS_PER_JOB = 20_000
+_NEAR_EACH = 2
+_NEAR_ALL = 3
 
 Bools = NDArray[np.bool_]
 
@@ -173,50 +172,15 @@ class AssignmentNode:
     # -- heuristics and tightening -----------------------------------------------------------------------------------
 
     def improve(self, columns: Sequence[Column], values: Floats, duals: Duals) -> list[Column] | None:
-        """Solve the compact model over the few agents of each job that the prices or the relaxation favour."""
-        reduced = self.data.cost.copy()
-        for agent in range(len(self.agents)):
-            reduced[agent] += self._price_of_use(agent, duals) * self.data.use[agent]
-        reduced[~self.allowed] = inf
-        near = np.zeros(self.allowed.shape, np.bool_)
-        for agent in np.argsort(reduced, axis=0, kind="stable")[:_NEAR_AGENTS]:
-            near[agent, np.arange(len(self.jobs))] = True
+        """Solve the compact model over the pairs of the relaxation and those that cost the Lagrangian bound least."""
+        agents, jobs = self.data.shape
+        loss = np.array([self._losses(agent, duals)[1] for agent in range(agents)])
+        near = np.zeros((agents, jobs), np.bool_)
+        near[np.argsort(loss, axis=0, kind="stable")[:_NEAR_EACH], np.arange(jobs)[None]] = True
+        near.ravel()[np.argsort(loss, axis=None, kind="stable")[: _NEAR_ALL * jobs]] = True
         near = (near | (self._share(columns, values) > _TOLERANCE)) & self.allowed
-        start = self._annealed(near, reduced)
-        if start is not None:
-            near[start, np.arange(len(start))] = True
-        chosen = solve_compact(self.data, near, _NEAR_NODES, _NEAR_S, start)
-        chosen = start if chosen is None else chosen
+        chosen = solve_compact(self.data, near, _NEAR_NODES, _NEAR_S)
         return None if chosen is None else self._sets(chosen)
-
-    def _annealed(self, near: Bools, reduced: Floats) -> Ints | None:
-        """The best of a few runs of simulated annealing among ``near`` pairs; None when all end overloaded."""
-        data, monitor = self.data, self.data.monitor
-        agents, jobs = data.shape
-        best, best_cost = np.zeros(jobs, np.int64), inf
-        found, load = np.zeros(jobs, np.int64), np.zeros(agents, np.int64)
-        spread = float(np.std(data.cost[self.allowed])) or 1.0
-        worth = spread / max(1.0, float(np.mean(data.use)))
-        first = np.argmin(reduced, axis=0)
-        for run in range(_RUNS):
-            if monitor.should_stop:
-                break
-            seed = (data.options.seed + run) % 2**31
-            agent_of = first.copy()
-            steps = _STEPS_PER_JOB * jobs
-            setting = (steps, 0.5 * spread, 0.01 * spread, worth, seed)
-            cost = kernels.anneal_assignment(data.cost, data.use, data.capacity, near, agent_of, load, *setting, found)
-            if cost < best_cost - _TOLERANCE:
-                best_cost, best = cost, found.copy()
-        return best if best_cost < inf else None
-
-    def _price_of_use(self, agent: int, duals: Duals) -> float:
-        """What one unit of the agent's capacity is worth: the profit per use at which the knapsack is full."""
-        profit = np.where(self.allowed[agent], duals.rows - self.data.cost[agent], 0.0)
-        use = np.maximum(self.data.use[agent], 1)
-        order = np.argsort(-profit / use, kind="stable")
-        full = np.searchsorted(np.cumsum(use[order]), int(self.data.capacity[agent]), side="right")
-        return max(0.0, float((profit / use)[order[full]])) if full < len(order) else 0.0
 
     def _sets(self, chosen: Ints) -> list[Column]:
         busy = np.unique(chosen).tolist()
@@ -263,9 +227,7 @@ class AssignmentNode:
         return best, loss_in, loss_out
 
 
-def solve_compact(
-    data: Assignment, allowed: Bools, nodes: int, seconds: float, start: Ints | None = None
-) -> Ints | None:
+def solve_compact(data: Assignment, allowed: Bools, nodes: int, seconds: float) -> Ints | None:
     """The agent of each job by HiGHS on the compact model over the pairs ``allowed``; None when it finds none."""
     agents, jobs = data.shape
     cost, use = np.where(allowed, data.cost, 0.0), data.use.astype(np.float64)
@@ -276,10 +238,7 @@ def solve_compact(
         return None
     silent = Monitor(Sense.MINIMISE, None, limit, data.monitor.cancelled)
     options = SolveOptions(seed=data.options.seed, gap=0.0, node_limit=nodes, deterministic=data.options.deterministic)
-    begin = None
-    if start is not None:
-        begin = (np.arange(agents)[:, None] == start[None]).astype(np.float64).ravel()
-    values = backend_named("highs").run(program, options, silent, begin).values
+    values = backend_named("highs").run(program, options, silent).values
     return None if values is None else np.argmax(values.reshape(agents, jobs), axis=0)
 
 

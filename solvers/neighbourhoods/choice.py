@@ -9,7 +9,7 @@ import numpy as np
 
 _DECAY = 0.7
 _LEAST_WEIGHT = 0.15
-_FIRST_SHARE = 0.25
+_FIRST_SHARE = 0.15
 _LEAST_SHARE = 0.01
 _WIDER = 1.4
 _NARROWER = 0.6

@@ -24,14 +24,16 @@ from apportion.solvers.program import _decide, _start, _whole, solve_program
 from apportion.solvers.result import Answer
 from apportion.solvers.status import Bounds, Status
 
-_HEAD_START_S = 1.0
+_HEAD_START_S = 1.5
 _PATIENCE_S = 3.0
 _START_EFFORT = 60_000_000
 _FIRST_SHARE = 0.5
 _MOST_SHARE = 0.8
 _LEAST_SHARE = 0.15
 _DECAY = 0.9
-_ROUND_S = 3.0
+_ROUND_S = 1.0
+_ROUND_PER_ROOT = 2.0
+_LONGEST_ROUND_S = 6.0
 _ROUND_SHARE = 0.05
 _LEAST_ROUND_S = 0.2
 _ROOT_S = 10.0
@@ -174,7 +176,10 @@ class Turns:
             return
         if self._share * elapsed - self.spent_s < self._round_s / 2:
             return
-        search.relax(_ROOT_S)
+        if not search.relaxed:
+            search.relax(_ROOT_S)
+            root_s = time.process_time() - began
+            self._round_s = max(self._round_s, min(_LONGEST_ROUND_S, _ROUND_PER_ROOT * root_s))
         improved = search.improve(Limits(self._round_s))
         self._share = _MOST_SHARE if improved else max(_LEAST_SHARE, _DECAY * self._share)
         self.spent_s += time.process_time() - began

@@ -58,6 +58,8 @@ class Search:
         The best checked point (n,) or None, and its objective.
     finished
         Whether a program that frees all that an improvement can need was solved to its end.
+    relaxed
+        Whether the relaxation was tried.
     rounds, wins
         Small programs solved, and how many improved.
     """
@@ -81,7 +83,7 @@ class Search:
         self._which_solver = Bandit([solver.name for solver in self._solvers])
         self._pool: list[Floats] = []
         self._root: Root | None = None
-        self._root_tried = False
+        self.relaxed = False
         self.incumbent: Floats | None = None
         self.objective = Bounds.unknown(program.sense).primal
         self.finished = False
@@ -94,10 +96,12 @@ class Search:
         With a ``letter`` the monitor hears of an improvement.
         """
         point = np.array(values, np.float64)
+        if not np.isfinite(point).all():
+            return False
         point[self._program.integer] = np.rint(point[self._program.integer])
         value = objective(self._program, point)
         better = self.incumbent is None or self._gain(value) > 0.0
-        if not np.isfinite(value) or not check(self._program, VariableValues.from_array(self._program, point)).ok:
+        if not check(self._program, VariableValues.from_array(self._program, point)).ok:
             return False
         if not better:
             self._pool = [*self._pool, point][-_POOL:]
@@ -116,9 +120,9 @@ class Search:
 
     def relax(self, cpu_s: float) -> None:
         """Solve the relaxation, once; without an end in ``cpu_s`` the search goes on without it."""
-        if self._root_tried:
+        if self.relaxed:
             return
-        self._root_tried = True
+        self.relaxed = True
         budget = Budget(self._monitor, self._program.sense, cpu_s)
         answer = backend_named("highs").run(self._program.relaxed(), self._options, budget)
         if answer.status is Status.OPTIMAL and answer.values is not None and answer.reduced_costs is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from apportion.instances.program import Ints
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.models.checking import check
 from apportion.models.routing.check import impossible
@@ -94,11 +95,14 @@ class _Run:
         """With windows, first as many routes as there may be, which the search then merges; else as few as it takes."""
         order = construction_order(self.instance)
         seeds = (self.instance.num_clients if self.instance.has_time_windows and start is None else 0, 0)
-        for number in dict.fromkeys(seeds):
-            search = Search.begin(self.instance, self.options.seed)
-            search.place(start, order, number)
-            if search.num_absent == 0:
-                break
+        search = self._constructed(start, order, seeds[0])
+        if search.num_absent and seeds[0] != seeds[1]:
+            search = self._constructed(start, order, seeds[1])
+        return search
+
+    def _constructed(self, start: Routes | None, order: Ints, seeds: int) -> Search:
+        search = Search.begin(self.instance, self.options.seed)
+        search.place(start, order, seeds)
         return search
 
     def _proven(self) -> bool:

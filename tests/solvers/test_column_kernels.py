@@ -106,23 +106,3 @@ def test_binary_knapsack_and_forced_jobs(seed: int) -> None:
     for j in range(n):
         assert inside[j] == pytest.approx(max((profit[s].sum() for s in fitting if s[j]), default=-np.inf))
         assert outside[j] == pytest.approx(max(profit[s].sum() for s in fitting if not s[j]))
-
-
-@settings(max_examples=25, deadline=None)
-@given(seeds)
-def test_annealing_returns_what_it_claims(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    agents, jobs = int(random.integers(1, 4)), int(random.integers(1, 6))
-    cost = random.integers(1, 30, (agents, jobs)).astype(np.float64)
-    use, allowed = random.integers(0, 9, (agents, jobs)), random.random((agents, jobs)) < 0.8
-    allowed[0] = True
-    capacity = use.sum(axis=1) // agents + 2
-    best = np.full(jobs, -1)
-    agent_of, load = np.zeros(jobs, np.int64), np.zeros(agents, np.int64)
-    found = kernels.anneal_assignment(cost, use, capacity, allowed, agent_of, load, 3000, 10.0, 0.1, 2.0, seed, best)
-    if found == np.inf:
-        return
-    assert allowed[best, np.arange(jobs)].all()
-    assert cost[best, np.arange(jobs)].sum() == pytest.approx(found)
-    for agent in range(agents):
-        assert use[agent, best == agent].sum() <= capacity[agent]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from apportion.solvers.options import SolveOptions
 from apportion.solvers.portfolio import Race, solve_with_portfolio
 from apportion.solvers.result import Result
 from apportion.solvers.solve import solve_instance
-from apportion.solvers.status import Limit, Status
+from apportion.solvers.status import Bounds, Limit, Status
 from heuristic_twins import points, small_programs
 
 Cast = Callable[..., None]
@@ -143,6 +145,7 @@ def test_a_lying_racer_is_caught_by_the_check(cast_as: Cast) -> None:
     assert result.plan is None
     assert result.status is Status.NO_SOLUTION
     assert any("a point that fails the check" in line for line in logs)
+    assert result.bounds.dual == Bounds.unknown(result.sense).dual
 
 
 def test_a_bound_beyond_a_checked_point_is_left_out(cast_as: Cast) -> None:
@@ -177,6 +180,44 @@ def test_cancel_kills_a_racer_that_never_stops(cast_as: Cast, pids: list[int]) -
     assert time.perf_counter() - began < 20.0
     assert len(pids) == 1
     assert not alive(pids[0])
+
+
+ORPHAN = """
+from dataclasses import replace
+from apportion.instances.generate.benchmark_programs import benchmark_program
+from apportion.solvers import portfolio
+from apportion.solvers.backends import BACKENDS
+from apportion.solvers.events import Monitor
+from apportion.solvers.options import SolveOptions
+
+for name, home in (("highs", "Waiter"), ("cp-sat", "Deaf")):
+    BACKENDS[name] = replace(BACKENDS[name], home=f"race_fakes:{home}")
+portfolio._ORDER, portfolio._HEAD_START_S, spawned = ("highs", "cp-sat"), 0.0, portfolio._spawned
+
+def noted(*given):
+    racer = spawned(*given)
+    print(racer.process.pid, flush=True)
+    return racer
+
+portfolio._spawned = noted
+program = benchmark_program("multi-knapsack", 3, rows=3, columns=15)
+portfolio.solve_with_portfolio(program, SolveOptions(), Monitor(program.sense))
+"""
+
+
+def test_no_racer_survives_a_killed_organiser() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", ORPHAN]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as organiser:
+        assert organiser.stdout is not None
+        pid = int(organiser.stdout.readline())
+        time.sleep(3.0)
+        assert alive(pid)
+        organiser.kill()
+    until = time.perf_counter() + 20.0
+    while alive(pid) and time.perf_counter() < until:
+        time.sleep(0.1)
+    assert not alive(pid)
 
 
 def test_an_error_in_the_organiser_leaves_no_process(

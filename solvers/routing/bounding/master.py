@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Any
 
 import highspy
 
 from apportion.instances.errors import BackendError
 
 
-def quiet_lp() -> highspy.Highs:
+def quiet_lp() -> Any:
     """An empty LP for the simplex method that prints nothing, not even the banner of the wrapper class."""
     lp = highspy._core._Highs()
     must(lp.setOptionValue("output_flag", False))
@@ -18,7 +19,7 @@ def quiet_lp() -> highspy.Highs:
     return lp
 
 
-def solved(lp: highspy.Highs, seconds: float) -> bool:
+def solved(lp: Any, seconds: float) -> bool:
     """Solve from the last basis; False when the time was too short or HiGHS found no optimum."""
     # a warm simplex run counts its limit from the first run of the object
     limit = lp.getRunTime() + max(0.0, seconds) if isfinite(seconds) else highspy.kHighsInf

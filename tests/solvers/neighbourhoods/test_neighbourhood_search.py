@@ -187,15 +187,14 @@ def test_cancel_stops_soon_and_keeps_the_incumbent() -> None:
 
 def test_a_budget_stops_by_cpu_seconds_and_by_the_solve_around_it() -> None:
     around = Monitor(benchmark_program("bin-packing", 1, items=5).sense)
-    budget = Budget(around, around.sense, 0.02)
-    assert not budget.should_stop
+    budget, other = Budget(around, around.sense, 0.02), Budget(around, around.sense)
+    said = [budget.should_stop]
     while not budget.out_of_budget:
         sum(range(1000))
-    assert budget.should_stop
-    assert not around.should_stop
-    other = Budget(around, around.sense)
+    said += [budget.should_stop, around.should_stop, other.should_stop]
     around.cancel()
-    assert other.should_stop
+    said.append(other.should_stop)
+    assert said == [False, True, False, False, True]
     other.bound(3.0)
     assert around.bounds == Bounds.unknown(around.sense)
 

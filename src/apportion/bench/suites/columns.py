@@ -78,7 +78,7 @@ def column_generation(context: Context) -> Iterator[Measurement]:
     for name, problems in _packing_files(context):
         ours = [_pack(problem, limit) for problem in problems]
         compared = min(_SHOWN_PER_FILE, len(problems)) if context.wants("highs") else 0
-        programs = [packing_program(p.name, p.sizes * 1.0, p.capacity) for p in problems[:compared]]
+        programs = [packing_program(p.name, p.sizes.astype(np.float64), p.capacity) for p in problems[:compared]]
         theirs = [_highs(program, limit) for program in programs]
         known = [p.known for p in problems]
         yield from _rows(name, known, ours, theirs, limit)
@@ -154,7 +154,7 @@ def _falkenauer(path: Path) -> list[Packing]:
 
 
 def _schwerin_waescher(path: Path) -> list[Packing]:
-    problems = []
+    problems: list[Packing] = []
     for block in path.read_text(encoding="latin-1").split("'")[1:]:
         words = block.split()
         if words and words[0] != "BPP":
@@ -176,7 +176,8 @@ def _assignments(context: Context) -> Iterator[tuple[str, float, tuple[Floats, F
             yield name.split("/")[1], known, (cost, use, numbers[2 + 2 * agents * jobs :][:agents])
     if not found:
         random = np.random.default_rng(1)
-        use, cost = random.integers(5, 26, (5, 20)).astype(np.float64), random.integers(15, 26, (5, 20)) * 1.0
+        use = random.integers(5, 26, (5, 20)).astype(np.float64)
+        cost = random.integers(15, 26, (5, 20)).astype(np.float64)
         yield "generated, 5 agents 20 jobs", inf, (cost, use, np.floor(0.8 * use.sum(axis=1) / 5))
 
 
