@@ -28,12 +28,11 @@ def lagrangian_bound(formulation: Formulation, duals: Duals, priced: Priced) -> 
        problems, Operations Research 38, 922-923.
     .. [2] M. E. Luebbecke, J. Desrosiers (2005), Selected topics in column generation, Operations Research 53.
     """
-    prices = signed(formulation, duals.rows)
-    worth = row_worth(formulation, prices)
+    worth = row_worth(formulation, duals.rows)
     weight = duals.cost_weight
     best = _value(formulation, priced.least, worth)
     scale = _farley_scale(formulation, priced.least, weight)
-    if 0.0 <= scale < 1.0:
+    if 0.0 < scale < 1.0:
         least = (1.0 - scale) * weight * formulation.least_cost + scale * priced.least
         best = max(
             best, _value(formulation, np.where(priced.least < 0.0, np.maximum(least, 0.0), least), scale * worth)
@@ -48,7 +47,10 @@ def signed(formulation: Formulation, prices: Floats) -> Floats:
 
 
 def row_worth(formulation: Formulation, prices: Floats) -> float:
-    """What the linking rows are worth at ``prices``: the least over all activities that the rows allow."""
+    """What the linking rows are worth at ``prices``: the least over all activities that the rows allow.
+
+    Minus infinity for a price of the wrong sign, so that it can prove nothing false.
+    """
     right = np.where(prices > 0.0, formulation.row_lower, formulation.row_upper)
     return float(np.where(prices == 0.0, 0.0, prices) @ np.where(prices == 0.0, 0.0, right))
 
@@ -57,7 +59,8 @@ def _value(formulation: Formulation, least: Floats, worth: float) -> float:
     used = np.where(least < 0.0, formulation.block_most, formulation.block_least)
     if (np.isinf(used) & (least < 0.0)).any():
         return -inf
-    return worth + float(np.where(least == 0.0, 0.0, least * np.where(np.isinf(used), 0.0, used)).sum())
+    counts = (used != 0.0) & (least != 0.0)  # a block without columns has an infinite least, an open one may be idle
+    return worth + float((least[counts] * used[counts]).sum())
 
 
 def _farley_scale(formulation: Formulation, least: Floats, weight: float) -> float:

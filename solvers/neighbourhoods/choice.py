@@ -11,7 +11,9 @@ _DECAY = 0.7
 _LEAST_WEIGHT = 0.15
 _FIRST_SHARE = 0.15
 _LEAST_SHARE = 0.01
-_WIDER = 1.4
+_WIDER = 1.3
+_MUCH_WIDER = 1.8
+_LITTLE = 0.4
 _NARROWER = 0.6
 
 
@@ -60,9 +62,12 @@ def inherit(arm: Arm, others: Sequence[Arm]) -> None:
         arm.share = float(np.exp(np.mean(np.log(learned))))
 
 
-def resize(arm: Arm, *, finished: bool, improved: bool) -> None:
-    """Free more when the program was solved to its end without a gain, fewer when it was too hard."""
-    if finished and not improved:
-        arm.share = min(1.0, arm.share * _WIDER)
-    elif not finished and not improved:
+def resize(arm: Arm, *, finished: bool, improved: bool, effort: float = 1.0) -> None:
+    """Free more when the program was solved to its end, much more at little ``effort``; fewer when it was too hard.
+
+    ``effort`` is the share of its limit that the program used.
+    """
+    if finished:
+        arm.share = min(1.0, arm.share * (_MUCH_WIDER if effort < _LITTLE else _WIDER))
+    elif not improved:
         arm.share = max(_LEAST_SHARE, arm.share * _NARROWER)

@@ -181,8 +181,10 @@ class Turns:
             root_s = time.process_time() - began
             self._round_s = max(self._round_s, min(_LONGEST_ROUND_S, _ROUND_PER_ROOT * root_s))
         improved = search.improve(Limits(self._round_s))
-        self._share = _MOST_SHARE if improved else max(_LEAST_SHARE, _DECAY * self._share)
-        self.spent_s += time.process_time() - began
+        spent = time.process_time() - began
+        fading = _DECAY ** min(1.0, spent / self._round_s)
+        self._share = _MOST_SHARE if improved else max(_LEAST_SHARE, fading * self._share)
+        self.spent_s += spent
 
     def hear(self) -> None:
         """Check and take what HiGHS found."""

@@ -148,16 +148,17 @@ class Search:
         which_solver = self._choose_solver(part)
         answer = self._solve(self._solvers[which_solver], part, limits)
         improved = answer.values is not None and self.adopt(part.lifted(answer.values), "L", arm.name)
-        spent = float(sum(answer.counts.values()))  # work that repeats exactly
+        spent, effort = float(sum(answer.counts.values())), 1.0  # work that repeats exactly
         if limits.nodes is None:
             spent = time.process_time() - began
+            effort = spent / limits.cpu_s
         gain = abs(before - self.objective) / max(1.0, abs(before)) if improved else 0.0
         self.rounds += 1
         self.wins += improved
         ended = answer.status in _ENDED
         self._which_piece.learn(which, gain, spent)
         self._which_solver.learn(which_solver, gain, spent)
-        resize(arm, finished=ended, improved=improved)
+        resize(arm, finished=ended, improved=improved, effort=effort)
         whole = restriction.radius is None and restriction.step is None
         self.finished = ended and not improved and whole and bool(restriction.free[situation.open].all())
         return improved

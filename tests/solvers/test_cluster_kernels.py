@@ -16,6 +16,8 @@ from apportion.solvers.cluster.patterns import _best_pattern, _grid, _Workspace
 from apportion.solvers.cluster.state import State, decreasing
 from tiny_clusters import tiny_clusters
 
+pytestmark = pytest.mark.kernels
+
 
 def naive_score(state: State, task: int, node: int, policy: int) -> float | None:
     """How little ``node`` suits ``task``; None when it does not fit."""

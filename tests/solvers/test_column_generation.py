@@ -53,6 +53,8 @@ def random_master(seed: int, unlimited: bool = False, slack: float = 0.0) -> tup
             taken = np.flatnonzero(subset)
             if len(taken) and random.random() < 0.7:
                 columns.append(Column(float(random.integers(1, 20)), taken, np.ones(len(taken)), block))
+    if not columns:
+        columns.append(Column(5.0, np.array([0]), np.ones(1)))
     kind = random.integers(0, 3, rows)
     cheapest = [min((c.cost for c in columns if c.block == k), default=0.0) for k in range(blocks)]
     formulation = Formulation(
@@ -105,6 +107,19 @@ def test_any_prices_give_a_true_bound(seed: int, unlimited: bool) -> None:
         priced = formulation.pricing.price(Duals(_allowed(formulation, duals.rows)))
         bound = lagrangian_bound(formulation, Duals(_allowed(formulation, duals.rows)), priced)
         assert bound <= relaxed + 1e-7
+
+
+def test_a_price_of_the_wrong_sign_proves_nothing() -> None:
+    formulation = Formulation(
+        np.ones(1),
+        np.full(1, np.inf),
+        np.zeros(1),
+        np.ones(1),
+        np.ones(1),
+        Listed([Column(1.0, np.array([0]), np.ones(1))], 1),
+    )
+    duals = Duals(np.array([-1.0]))
+    assert lagrangian_bound(formulation, duals, formulation.pricing.price(duals)) == -np.inf
 
 
 def _allowed(formulation: Formulation, prices: np.ndarray) -> np.ndarray:
@@ -180,3 +195,29 @@ def test_shapes_that_differ_are_refused() -> None:
         Formulation(np.zeros(2), np.zeros(3), np.zeros(1), np.ones(1), np.ones(1), Listed([], 1))
     with pytest.raises(ModelError, match="least_cost"):
         Formulation(np.zeros(2), np.zeros(2), np.zeros(1), np.ones(1), np.full(1, np.nan), Listed([], 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_the_search_without_branching_brackets_the_optimum(seed: int) -> None:
+    formulation, columns = random_master(seed)
+    _, whole = relaxed_and_whole(formulation, columns)
+    answer = branch_and_price(formulation, columns, SolveOptions(gap=0.0), Monitor(Sense.MINIMISE))
+    if whole == np.inf:
+        assert answer.status in (Status.INFEASIBLE, Status.NO_SOLUTION)
+        assert answer.chosen is None
+        return
+    assert answer.bounds.dual - 1e-6 <= whole
+    assert answer.bounds.primal == pytest.approx(whole)  # the restricted master holds every column here
+    assert answer.status is Status.OPTIMAL or answer.limit is Limit.METHOD
+
+
+def test_maximising_rows_and_negative_costs() -> None:
+    """Pick at most one of two sets that share a row; the better one earns 5."""
+    columns = [Column(-5.0, np.array([0, 1]), np.ones(2)), Column(-3.0, np.array([1]), np.ones(1))]
+    formulation = Formulation(
+        np.full(2, -np.inf), np.ones(2), np.zeros(1), np.full(1, 2.0), np.array([-5.0]), Listed(columns, 1)
+    )
+    answer = branch_and_price(formulation, [], SolveOptions(gap=0.0), Monitor(Sense.MINIMISE))
+    assert answer.status is Status.OPTIMAL
+    assert answer.bounds.primal == answer.bounds.dual == -5.0

@@ -17,6 +17,12 @@ from apportion.solvers.routing import kernels
 from apportion.solvers.routing.search import Search, construction_order, nearest, scale_of
 from routing_brute import random_instance, route_distance, route_is_feasible
 
+pytestmark = [
+    pytest.mark.kernels,
+    # without compilation NumPy says that the random numbers wrap around, as they should
+    pytest.mark.filterwarnings("ignore:overflow encountered in scalar multiply:RuntimeWarning"),
+]
+
 seeds = st.integers(0, 10**6)
 
 
