@@ -59,7 +59,7 @@ def check(instance: UnitCommitment, plan: Commitment) -> Verdict:
         "stops": float(stops),
         "unit-hours on": float(plan.committed.sum()),
         "reserve held (MWh)": float(plan.reserve_mw.sum()),
-        "curtailed (MWh)": max(0.0, available - float(plan.renewable_mw.sum())),
+        "curtailed (MWh)": max(0.0, round(available - float(plan.renewable_mw.sum()), 6)),
     }
     return Verdict(startup_cost + production_cost, Sense.MINIMISE, tuple(violations), measures)
 

@@ -80,6 +80,8 @@ class _Search:
     def __post_init__(self) -> None:
         self.alpha = self.smoothing.start
         self.trail: list[float] = []
+        limits = np.concatenate((self.formulation.row_lower, self.formulation.row_upper))
+        self.size = max(1.0, float(np.abs(limits[np.isfinite(limits)]).sum()))
         self.proof = Duals(np.zeros(self.formulation.num_rows))
 
     def price(self, solution: MasterSolution) -> int:
@@ -192,7 +194,7 @@ def _outcome(search: _Search, solution: MasterSolution, fresh: int, cutoff: floa
     if round_up(search.bound, step) >= cutoff - _CLOSE * max(1.0, abs(cutoff)):
         return Ended.CUT_OFF
     if not master.cost_weight:
-        if search.centre_bound > _FEASIBLE:
+        if search.centre_bound > _FEASIBLE * search.size:
             return Ended.INFEASIBLE
         if solution.missing == 0.0:
             master.weigh(1.0, _GROWTH * search.kept_penalty)

@@ -146,7 +146,7 @@ def test_in_turns_it_agrees_with_highs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("_HEAD_START_S", "_ROUND_S", "_LEAST_ROUND_S"):
         monkeypatch.setattr(method, name, 0.02 if "ROUND" in name else 0.0)
-    program = benchmark_program("set-cover", 1, rows=120, columns=300)
+    program = benchmark_program("set-cover", 1, rows=200, columns=400)
     options = SolveOptions(gap=0.0, time_limit_s=60.0)
     result = solve_instance(program, options, method="lns")
     alone = solve_instance(program, options)
