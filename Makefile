@@ -23,6 +23,7 @@ $(TEST_STAMP): pyproject.toml | $(VENV)/bin/python
 	touch $@ $(STAMP)
 
 demo: install
+	$(BIN)/apportion doctor --compile
 	$(BIN)/apportion solve instances/data --out results --time-limit 10 --jobs 2
 	@echo "Open results/index.html in a browser."
 

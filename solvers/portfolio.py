@@ -41,7 +41,7 @@ _GRACE_S = 2.0
 _LEADER_GRACE_S = 10.0
 _PATIENT = 10
 _ABSOLUTE = 1e-6
-_ORDER = ("highs", "cp-sat", "scip")
+_ORDER = ("highs", "scip", "cp-sat")
 
 
 def solve_with_portfolio(

@@ -36,7 +36,8 @@ class Generated:
 
     ``bound`` is proven for every integer solution of the formulation, whyever generation ended (infinite when there is
     none); ``relaxation`` is the optimum over the ``columns`` and ``values`` are its positive part, ``used``.
-    ``duals`` are the prices at which ``bound`` was proven.
+    ``duals`` are the prices at which ``bound`` was proven, ``made`` counts the columns that pricing added, and
+    ``bounds`` are what was proven after each pricing.
     """
 
     ended: Ended
@@ -47,6 +48,7 @@ class Generated:
     values: Floats
     duals: Duals
     rounds: int
+    made: int
     bounds: tuple[float, ...]
 
 
@@ -76,6 +78,7 @@ class _Search:
     centre_bound: float = -inf
     rounds: int = 0
     kept_penalty: float = 1.0
+    made: int = 0
 
     def __post_init__(self) -> None:
         self.alpha = self.smoothing.start
@@ -179,6 +182,7 @@ def generate(
             break
         before = search.bound
         fresh = search.price(solution)
+        search.made += fresh
         if on_bound is not None and search.bound > before:
             on_bound(round_up(search.bound, formulation.step))
         outcome = _outcome(search, solution, fresh, cutoff)
@@ -222,4 +226,6 @@ def _generated(search: _Search, solution: MasterSolution | None, ended: Ended) -
         used, values = [columns[j] for j in positive], solution.values[positive]
         relaxation = solution.objective
     bound = inf if ended is Ended.INFEASIBLE else round_up(search.bound, search.formulation.step)
-    return Generated(ended, bound, relaxation, columns, used, values, search.proof, search.rounds, tuple(search.trail))
+    return Generated(
+        ended, bound, relaxation, columns, used, values, search.proof, search.rounds, search.made, tuple(search.trail)
+    )

@@ -139,7 +139,7 @@ class _Tree:
             on_bound=lambda bound: self.monitor.bound(min(bound, others)) if bound > node.bound else None,
         )
         self.rounds += generated.rounds
-        self.made += len(generated.columns) - len(node.columns)
+        self.made += generated.made
         if not self.nodes:
             self.root_bound = max(self.root_bound, generated.bound)
         return generated
@@ -254,4 +254,4 @@ def _answer(tree: _Tree, limit: Limit | None) -> ColumnAnswer:
         status = Status.FEASIBLE
     if (not status.has_plan and status is not Status.INFEASIBLE) or status is Status.FEASIBLE:
         limit = limit or Limit.METHOD
-    return ColumnAnswer(status, bounds, tree.best, limit, tree.root_bound, tree.nodes, tree.rounds, max(0, tree.made))
+    return ColumnAnswer(status, bounds, tree.best, limit, tree.root_bound, tree.nodes, tree.rounds, tree.made)

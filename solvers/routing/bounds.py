@@ -1,8 +1,9 @@
 """Lower bounds on the total distance: the best true claim of three relaxations, within a share of the time.
 
-At once: half of the two cheapest edges everywhere. Then the edge relaxation with capacity cuts, which is strong where
-vehicles pass through many clients, and column generation over ng-routes, which is strong where windows or the capacity
-keep routes short. Each is stopped by time or by work and leaves a valid bound whenever it stops.
+The method itself begins with half of the two cheapest edges everywhere. Here follow the edge relaxation with capacity
+cuts, which is strong where vehicles pass through many clients, and column generation over ng-routes, which is strong
+where windows or the capacity keep routes short. Each is stopped by time or by work and leaves a valid bound whenever it
+stops.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import ceil, inf
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.solvers.events import Monitor
 from apportion.solvers.routing.bounding.columns import Columns
-from apportion.solvers.routing.bounding.edges import EdgeRelaxation, ways_bound
+from apportion.solvers.routing.bounding.edges import EdgeRelaxation
 from apportion.solvers.routing.search import scale_of
 
 MOST_CLIENTS_EDGES = 5000
@@ -69,7 +70,6 @@ def prove(
         return min(monitor.remaining_s, share * effort.seconds - (monitor.elapsed_s - begun))
 
     counts: dict[str, int] = {}
-    report(ways_bound(instance))
     if 2 <= instance.num_clients <= MOST_CLIENTS_EDGES and instance.capacity > 0:
         short = instance.has_time_windows or instance.num_clients <= _SHORT_ROUTES * instance.least_vehicles
         share = _SHARE_OF_EDGES if short else 1.0

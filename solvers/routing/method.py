@@ -15,7 +15,8 @@ from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.routing import kernels
-from apportion.solvers.routing.bounds import Effort, prove
+from apportion.solvers.routing.bounding.edges import ways_bound
+from apportion.solvers.routing.bounds import Effort, prove, whole
 from apportion.solvers.routing.search import Search, construction_order
 from apportion.solvers.status import Bounds, Limit, Status
 
@@ -61,6 +62,7 @@ class _Run:
     monitor: Monitor
 
     def solve(self, advisor: Advisor | None) -> Answer[Routes]:
+        self.monitor.bound(whole(self.instance, ways_bound(self.instance)))
         if not kernels.improve.signatures:
             self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 20 s")
         self.search = self._construct(self._start(advisor))

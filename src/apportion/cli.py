@@ -268,11 +268,17 @@ def generate(
 
 
 @app.command
-def doctor() -> int:
-    """Look whether all that solving needs is there, and solve a small program with every backend."""
-    from apportion.doctor import findings
+def doctor(*, compile: bool = False) -> int:  # noqa: A002
+    """Look whether all that solving needs is there, and solve a small program with every backend.
 
-    found = findings()
+    Parameters
+    ----------
+    compile
+        Compile the kernels of the default methods now: the first solve then has its whole time limit.
+    """
+    from apportion.doctor import compiled, findings
+
+    found = [*findings(), *(compiled() if compile else ())]
     width = max(len(finding.what) for finding in found)
     for finding in found:
         print(f"{'ok ' if finding.good else 'BAD'}  {finding.what:<{width}}  {finding.text}")

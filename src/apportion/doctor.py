@@ -6,7 +6,9 @@ import importlib.util
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from apportion.instances.core import Sense
 from apportion.instances.errors import ApportionError
 from apportion.instances.program import MixedIntegerProgram, SparseColumns
+from apportion.instances.reading import read
 from apportion.solvers.backends import BACKENDS
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.solve import solve_instance, versions
@@ -46,6 +49,20 @@ def findings() -> list[Finding]:
         _data_folder(),
         *[_self_test(name) for name in BACKENDS if importlib.util.find_spec(BACKENDS[name].package)],
     ]
+
+
+COMPILED = ("cluster_small.json", "routing_small.vrp", "routing_windows.txt")
+"""Shipped instances whose methods use every kernel of the default methods."""
+
+
+def compiled() -> Iterator[Finding]:
+    """Compile the kernels of the default methods, once for all later runs, by solving shipped instances briefly."""
+    for name in COMPILED:
+        began = time.perf_counter()
+        path = Path(str(files("apportion.instances") / "data" / name))
+        result: Any = solve_instance(read(path), SolveOptions(node_limit=200, deterministic=True))
+        text = f"{result.status} in {time.perf_counter() - began:.1f} s {result.message}"
+        yield Finding(f"kernels of {result.problem}", text.rstrip(), result.status.has_plan)
 
 
 def _backend(name: str) -> Finding:

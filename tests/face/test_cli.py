@@ -383,6 +383,13 @@ def test_doctor_is_well(capsys: Capture) -> None:
     assert out.count("objective 9") == 3
 
 
+def test_doctor_compiles_the_kernels(capsys: Capture) -> None:
+    assert main(["doctor", "--compile"]) == 0
+    said = capsys.readouterr().out
+    assert "ok   kernels of cluster-placement" in said
+    assert "ok   kernels of vehicle-routing" in said
+
+
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("APPORTION_DATA", "/nowhere")
     assert main(["doctor"]) == 5

@@ -38,7 +38,7 @@ _ASSIGNMENT = (
     ("chu1997/d05100", 6353.0),
     ("yagiura2004/e10100", 11577.0),
 )
-_SHOWN_PER_FILE = 2
+_SHOWN_PER_FILE = 1
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
