@@ -22,7 +22,7 @@ from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Status
 
 _LIMIT_S = 60.0
-_QUICK_LIMIT_S = 2.0
+_QUICK_LIMIT_S = 1.6
 _RACE_LIMIT_S = 30.0
 _QUICK_RACE_LIMIT_S = 1.5
 _WALL_PER_CPU = 4.0
@@ -59,7 +59,7 @@ _RACED = (
     "lot-sizing-20x30",
     "c33",
 )
-_QUICK_RACE = Case("independent-set-100", "independent-set", (("nodes", 100),))
+_QUICK_RACE = Case("independent-set-40", "independent-set", (("nodes", 40),))
 
 
 @dataclass(frozen=True)
