@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU
-from apportion.instances.errors import BackendError
 from apportion.models.cluster.classes import Classes
 from apportion.models.cluster.patterns import Pattern
+from apportion.solvers.backends.simplex import must, quiet_lp
 from apportion.solvers.cluster.kernels import price_pattern
 from apportion.solvers.events import Monitor
 
@@ -154,7 +154,6 @@ class PatternProgram:
     """
 
     classes: Classes
-    threads: int = 1
     patterns: list[Pattern] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -166,9 +165,7 @@ class PatternProgram:
         self._value = classes.value / MILLI_PER_GPU
         self._servable = np.where(self._most.any(axis=1), classes.count, 0).astype(np.float64)
         self._known: set[tuple[int, bytes, bytes]] = set()
-        self._highs = highspy._core._Highs()
-        for option, setting in (("output_flag", False), ("log_to_console", False), ("threads", self.threads)):
-            self._highs.setOptionValue(option, setting)
+        self._highs = quiet_lp()
         types, kinds = classes.num_types, classes.num_classes
         self._rows = types + 3 * kinds + 2
         for upper in (np.zeros(types), *(3 * [classes.node_count.astype(np.float64)]), np.full(2, inf)):
@@ -292,9 +289,7 @@ class PatternProgram:
         if self._node_cost:
             columns = np.arange(self.classes.num_types, count, dtype=np.int32)
             self._highs.changeColsCost(len(columns), columns, np.full(len(columns), self._node_cost))
-        if self._highs.run() == highspy.HighsStatus.kError:
-            message = f"highs cannot solve the relaxation over patterns with threads={self.threads}"
-            raise BackendError(f"{message}\nMaybe the same threads= for every solve of a process")
+        must(self._highs.run())
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         solution = self._highs.getSolution()

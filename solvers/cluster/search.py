@@ -157,7 +157,7 @@ class Search:
         """The pattern program with the patterns of the greedy plans, made once."""
         if self.program is None:
             began = time.perf_counter()
-            self.program = PatternProgram(self.classes, self.options.threads)
+            self.program = PatternProgram(self.classes)
             for pattern in self.seeds:
                 self.program.add(pattern)
             self.build_s += time.perf_counter() - began

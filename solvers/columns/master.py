@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
-from apportion.instances.errors import BackendError
+from apportion.solvers.backends.simplex import must, quiet_lp
 from apportion.solvers.columns.bounds import signed
 from apportion.solvers.columns.formulation import Column, Duals, Floats, Formulation
 
@@ -35,7 +35,7 @@ class RestrictedMaster:
         self.penalty = formulation.penalty
         self.cost_weight = 1.0
         self._known: set[tuple[int, bytes, bytes]] = set()
-        self._lp = _quiet_lp()
+        self._lp = quiet_lp()
         self._add_rows()
         self._artificial = self._add_artificial()
         self.add(columns)
@@ -46,7 +46,7 @@ class RestrictedMaster:
         upper = np.concatenate((form.row_upper, form.block_most))
         count = len(lower)
         none = np.zeros(0, np.int32)
-        _must(self._lp.addRows(count, lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)))
+        must(self._lp.addRows(count, lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)))
 
     def _add_artificial(self) -> int:
         """One column for each way in which a row can be missed."""
@@ -62,7 +62,7 @@ class RestrictedMaster:
         cost = np.full(count, self.penalty)
         starts = np.arange(count, dtype=np.int32)
         if count:
-            _must(self._lp.addCols(count, cost, np.zeros(count), np.full(count, np.inf), count, starts, rows, values))
+            must(self._lp.addCols(count, cost, np.zeros(count), np.full(count, np.inf), count, starts, rows, values))
         return count
 
     def add(self, columns: Iterable[Column]) -> int:
@@ -83,7 +83,7 @@ class RestrictedMaster:
         cost = np.array([self.cost_weight * c.cost for c in fresh])
         count = len(fresh)
         upper = np.full(count, np.inf)
-        _must(self._lp.addCols(count, cost, np.zeros(count), upper, len(rows), starts, rows, values))
+        must(self._lp.addCols(count, cost, np.zeros(count), upper, len(rows), starts, rows, values))
         self.columns += fresh
         return count
 
@@ -93,11 +93,11 @@ class RestrictedMaster:
         own = np.array([cost_weight * c.cost for c in self.columns])
         cost = np.concatenate((np.full(self._artificial, penalty), own))
         if len(cost):
-            _must(self._lp.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost))
+            must(self._lp.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost))
 
     def solve(self) -> MasterSolution | None:
         """The optimum and its prices; None when HiGHS stops without one."""
-        _must(self._lp.run())
+        must(self._lp.run())
         if self._lp.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         solution = self._lp.getSolution()
@@ -112,16 +112,3 @@ class RestrictedMaster:
             block_duals=duals[rows:],
             missing=float(artificial.sum()) if artificial.max(initial=0.0) > _MISSING else 0.0,
         )
-
-
-def _quiet_lp() -> highspy.Highs:
-    """An empty program for the simplex method that prints nothing, not even a banner."""
-    lp = highspy._core._Highs()
-    for option, setting in (("output_flag", False), ("presolve", "off"), ("solver", "simplex")):
-        _must(lp.setOptionValue(option, setting))
-    return lp
-
-
-def _must(status: highspy.HighsStatus) -> None:
-    if status == highspy.HighsStatus.kError:
-        raise BackendError("HiGHS refuses a step of the restricted master\nMaybe a cost or a limit is not a number")

@@ -230,4 +230,4 @@ def _portfolio(program: MixedIntegerProgram, problem: Problem, options: SolveOpt
     def found(_values: Floats, cost: float, letter: str) -> None:
         monitor.incumbent(sign * cost + offset, letter)
 
-    return Portfolio(problem, options.seed, found, options.threads)
+    return Portfolio(problem, options.seed, found)

@@ -47,8 +47,6 @@ class Portfolio:
         Same seed and efforts, same incumbents.
     found
         Called with each better feasible point, its cost as minimised without the offset, and a letter.
-    threads
-        The thread count of HiGHS in this process.
 
     Attributes
     ----------
@@ -60,11 +58,10 @@ class Portfolio:
         Whether the relaxation has been solved and dived into, or is too large for that.
     """
 
-    def __init__(self, problem: Problem, seed: int = 0, found: Found | None = None, threads: int = 1) -> None:
+    def __init__(self, problem: Problem, seed: int = 0, found: Found | None = None) -> None:
         self._original = problem
         self._seed = seed
         self._found = found
-        self._threads = threads
         size = problem.num_nonzeros + problem.num_rows + problem.num_columns
         self._chunk = min(_MOST_CHUNK, _LEAST_CHUNK + _CHUNK_PER_ENTRY * size)
         self._random = np.random.default_rng(seed)
@@ -145,7 +142,7 @@ class Portfolio:
         root = None
         if box.num_rows * self._iteration_effort(box) <= _ROOT_EFFORT:
             if self._relaxation is None:
-                self._relaxation = Relaxation(box, self._seed, self._threads)
+                self._relaxation = Relaxation(box, self._seed)
             root = self._relax(box, 2 * _ROOT_EFFORT // self._iteration_effort(box))
             yield
         if root is not None:
@@ -261,7 +258,7 @@ class Portfolio:
         if self._original.integer.all():
             return False
         if self._relaxation is None and self._box is not None:
-            self._relaxation = Relaxation(self._box, self._seed, self._threads)
+            self._relaxation = Relaxation(self._box, self._seed)
         return self._exact(outcome.values)
 
     def _local(self) -> bool:

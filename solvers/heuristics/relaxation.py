@@ -9,6 +9,7 @@ import highspy
 import numpy as np
 
 from apportion.instances.program import Floats
+from apportion.solvers.backends.simplex import must, quiet_lp
 from apportion.solvers.heuristics.arrays import FEASIBILITY_TOLERANCE, Problem
 
 _FEASIBILITY = 1e-9
@@ -27,9 +28,9 @@ class Relaxed:
 class Relaxation:
     """The program without integrality in HiGHS, warm from one solve to the next; limited by iterations, not time."""
 
-    def __init__(self, problem: Problem, seed: int = 0, threads: int = 1) -> None:
+    def __init__(self, problem: Problem, seed: int = 0) -> None:
         self._problem = problem
-        self._solver = _solver(problem, seed, threads)
+        self._solver = _solver(problem, seed)
         self.iterations = 0
 
     def solve(self, lower: Floats, upper: Floats, max_iterations: int) -> Relaxed | None:
@@ -61,17 +62,14 @@ class Relaxation:
         return point if problem.violation(point) <= FEASIBILITY_TOLERANCE else None
 
 
-def _solver(problem: Problem, seed: int, threads: int) -> Any:
-    solver = highspy._core._Highs()
+def _solver(problem: Problem, seed: int) -> Any:
+    solver = quiet_lp()
     for name, value in (
-        ("output_flag", False),
-        ("threads", threads),
-        ("parallel", "off"),
+        ("presolve", "choose"),
         ("random_seed", seed),
         ("primal_feasibility_tolerance", _FEASIBILITY),
-        ("solver", "simplex"),
     ):
-        solver.setOptionValue(name, value)
+        must(solver.setOptionValue(name, value))
     solver.passModel(
         problem.num_columns,
         problem.num_rows,

@@ -17,9 +17,9 @@ import numpy as np
 
 from apportion.instances.program import Floats
 from apportion.instances.routing import Routes, VehicleRouting
+from apportion.solvers.backends.simplex import must, quiet_lp, solved
 from apportion.solvers.routing.bounding import kernels
 from apportion.solvers.routing.bounding.kernels import Ints
-from apportion.solvers.routing.bounding.master import must, quiet_lp, solved
 
 NG_SIZE = 8
 _MOST_LABELS = 1_500_000

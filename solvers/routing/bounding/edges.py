@@ -23,9 +23,9 @@ from scipy.sparse.csgraph import connected_components
 
 from apportion.instances.program import Floats
 from apportion.instances.routing import VehicleRouting
+from apportion.solvers.backends.simplex import must, quiet_lp, solved
 from apportion.solvers.routing.bounding import kernels
 from apportion.solvers.routing.bounding.kernels import Ints
-from apportion.solvers.routing.bounding.master import must, quiet_lp, solved
 
 _NEIGHBOURS = 8
 _LEAST_VIOLATION = 0.02

@@ -11,11 +11,16 @@ from apportion.instances.errors import BackendError
 
 
 def quiet_lp() -> Any:
-    """An empty LP for the simplex method that prints nothing, not even the banner of the wrapper class."""
+    """An empty LP for the serial simplex method that prints nothing, not even the banner of the wrapper class.
+
+    It leaves the number of threads alone: the first run in a thread fixes that for all others there, and the serial
+    simplex method needs none.
+    """
     lp = highspy._core._Highs()
     must(lp.setOptionValue("output_flag", False))
     must(lp.setOptionValue("presolve", "off"))
     must(lp.setOptionValue("solver", "simplex"))
+    must(lp.setOptionValue("parallel", "off"))
     return lp
 
 
@@ -31,4 +36,4 @@ def solved(lp: Any, seconds: float) -> bool:
 def must(status: highspy.HighsStatus) -> None:
     """Raise when HiGHS refused a step."""
     if status == highspy.HighsStatus.kError:
-        raise BackendError("HiGHS refuses a step of a bound")
+        raise BackendError("HiGHS refuses a step of a linear program\nMaybe a cost or a limit is not a number")
