@@ -37,7 +37,7 @@ class _Complaint:
         return Fault(where, message, hint=advice.group(1) if advice else "")
 
 
-def _quiet_solver() -> Any:
+def quiet_solver() -> Any:
     """A solver that prints neither banner nor log."""
     solver = highspy._core._Highs()
     solver.setOptionValue("output_flag", False)
@@ -64,7 +64,7 @@ def read_with_highs(text: str, suffix: str, source: str, name: str, fixed: bool 
     InstanceError
         When HiGHS refuses the file, leaves a part of it out, or reads what a program cannot hold.
     """
-    solver = _quiet_solver()
+    solver = quiet_solver()
     complaints: list[_Complaint] = []
     _listen(solver, complaints)
     if fixed:
@@ -179,7 +179,7 @@ def write_with_highs(program: MixedIntegerProgram, suffix: str, columns: tuple[s
     faults.require(not program.ordered_sets, "ordered_sets", f"cannot be written to {suffix} files", hint=advice)
     faults.require(not program.indicators, "indicators", f"cannot be written to {suffix} files", hint=advice)
     faults.raise_if_any()
-    solver = _quiet_solver()
+    solver = quiet_solver()
     passed = solver.passModel(_lp_of(program, columns, rows))
     hessian = program.hessian
     if hessian is not None and hessian.num_nonzeros and passed != highspy.HighsStatus.kError:

@@ -111,12 +111,12 @@ class Highs:
         """
         require(program, self)
         _require_convex(program)
-        solver = _quiet_solver()
+        solver = quiet_solver()
         _apply(solver, program, options)
         answer = trivial_answer(program)
         if answer is not None:
             return answer
-        _pass_model(solver, program)
+        pass_model(solver, program)
         _pass_start(solver, program, start, monitor)
         answer = _run(solver, program, options, monitor, self._companion)
         if _doubtful(program, answer) and "qp_regularization_value" not in options.highs.settings:
@@ -160,7 +160,7 @@ def _doubtful(program: MixedIntegerProgram, answer: BackendAnswer) -> bool:
     return program.hessian is not None and answer.limit is Limit.OTHER and answer.values is not None
 
 
-def _quiet_solver() -> Any:
+def quiet_solver() -> Any:
     """A solver that prints nothing, not even its banner: the log goes through the callback."""
     solver = highspy._core._Highs()
     solver.setOptionValue("output_flag", False)
@@ -231,7 +231,8 @@ def _require_convex(program: MixedIntegerProgram) -> None:
         raise CapabilityError(f"{message}\nMaybe backend 'scip'")
 
 
-def _pass_model(solver: Any, program: MixedIntegerProgram) -> None:
+def pass_model(solver: Any, program: MixedIntegerProgram) -> None:
+    """Hand the arrays over, without a loop over rows or columns; raise what HiGHS says when it refuses them."""
     matrix, hessian = program.matrix, program.hessian
     _keep_small_values(solver, program)
     integrality = program.integer.astype(np.int32)

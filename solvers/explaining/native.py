@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.instances.program import Floats, MixedIntegerProgram
-from apportion.solvers.backends.highs import _pass_model, _quiet_solver
+from apportion.solvers.backends.highs import pass_model
+from apportion.solvers.backends.simplex import must, quiet_lp
 from apportion.solvers.options import SolveOptions
 
 Positions = NDArray[np.int64]
@@ -22,13 +23,9 @@ _FREE = 1
 
 
 def _solver(options: SolveOptions) -> Any:
-    """A silent solver with the threads of all others: HiGHS keeps the first number of a process."""
-    solver = _quiet_solver()
-    solver.setOptionValue("output_flag", False)
-    solver.setOptionValue("threads", options.threads)
-    solver.setOptionValue("random_seed", options.seed)
-    if options.threads == 1:
-        solver.setOptionValue("parallel", "off")
+    solver = quiet_lp()
+    must(solver.setOptionValue("presolve", "choose"))
+    must(solver.setOptionValue("random_seed", options.seed))
     return solver
 
 
@@ -39,7 +36,7 @@ def irreducible_subsystem(
     solver = _solver(options)
     solver.setOptionValue("time_limit", time_limit_s)
     solver.setOptionValue("iis_strategy", _FROM_LP | _IRREDUCIBLE)
-    _pass_model(solver, program)
+    pass_model(solver, program)
     returned, found = solver.getIis()
     if returned == highspy.HighsStatus.kError or not found.valid_:
         return None
@@ -69,7 +66,7 @@ def ranges_of(program: MixedIntegerProgram, options: SolveOptions, time_limit_s:
     """Solve a linear program and range its optimal basis; None when it has none in time."""
     solver = _solver(options)
     solver.setOptionValue("time_limit", time_limit_s)
-    _pass_model(solver, program)
+    pass_model(solver, program)
     if solver.run() == highspy.HighsStatus.kError or solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
     returned, ranging = solver.getRanging()

@@ -21,7 +21,7 @@ from apportion.bench.registry import Context, Measurement, Target, spec
 from apportion.bench.runner import alternate, median_and_spread
 from apportion.instances.program import Floats
 from apportion.models.algebra import Model
-from apportion.solvers.backends.highs import _pass_model, _quiet_solver
+from apportion.solvers.backends.highs import pass_model, quiet_solver
 
 _REPEATS = 5
 _METRIC = "build + hand over, cpu s"
@@ -64,7 +64,7 @@ def transport_raw(data: Transport) -> Any:
     rows[:, :, 0] = np.arange(plants, dtype=np.int32)[:, None]
     rows[:, :, 1] = np.arange(plants, plants + shops, dtype=np.int32)
     infinite = highspy.kHighsInf
-    solver = _quiet_solver()
+    solver = quiet_solver()
     solver.passModel(
         size,
         plants + shops,
@@ -143,8 +143,8 @@ def transport_linopy(data: Transport) -> Any:
 
 
 def _handed_over(model: Model) -> Any:
-    solver = _quiet_solver()
-    _pass_model(solver, model.compile())
+    solver = quiet_solver()
+    pass_model(solver, model.compile())
     return solver
 
 
