@@ -19,6 +19,7 @@ from apportion.instances.files import write_text
 from apportion.solvers.solve import versions
 
 _PEERS = ("pyomo", "linopy", "pyvrp")
+_LONG = 1e5
 _COLUMNS = ("case", "metric", "ours", "peer", "peer_name", "ratio", "target", "holds", "spread", "note")
 _HEADINGS = ("case", "metric", "ours", "peer", "against", "ratio", "target", "holds", "spread", "note")
 
@@ -103,7 +104,7 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "NO"
     if isinstance(value, float):
-        return "inf" if value == inf else f"{value:.6g}"
+        return "inf" if value == inf else f"{value:.6g}" if abs(value) < _LONG else f"{value:.1f}"
     return str(value)
 
 
