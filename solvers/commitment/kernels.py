@@ -46,7 +46,7 @@ def _add_price(
     new_length: Floats,
     new_slope: Floats,
 ) -> tuple[int, float]:
-    """Add the cost of output, less ``gain`` per MW, to a function that begins at ``x``; return pieces, cost at ``x``."""
+    """Add the cost of output less ``gain`` per MW to a function that begins at ``x``; return pieces, cost at ``x``."""
     segment, left, at_start = 0, x, 0.0
     while segment < len(widths) - 1 and left >= widths[segment] - TINY:
         at_start += widths[segment] * (slopes[segment] - gain)
@@ -204,14 +204,13 @@ def _price_run(
                     x, value, length, slope, count, up, down, cap, most, reserve_price[t], new_length, new_slope
                 )
             if at >= 0.0:
-                pieces, at_start = _add_price(
-                    at, new_length, new_slope, made, widths, slopes, gain, work[4], work[5]
-                )
+                pieces, at_start = _add_price(at, new_length, new_slope, made, widths, slopes, gain, work[4], work[5])
                 least, far = _least(from_ramp + at_start + base, work[4], work[5], pieces)
                 cost[t] = least
                 if until >= 0:
                     output_before[t] = best
-                    return at + far
+                    output: float = at + far
+                    return output
         if t == first:
             if numbers[FIRST] < -TINY:
                 break
@@ -234,7 +233,7 @@ def _price_run(
 @numba.njit(cache=True)
 def _start_cost(lags: Ints, costs: Floats, hours_off: int) -> float:
     """The cost of a start after so many hours off."""
-    chosen = costs[0]
+    chosen: float = costs[0]
     for k in range(1, len(lags)):
         if hours_off >= lags[k]:
             chosen = costs[k]
@@ -242,16 +241,15 @@ def _start_cost(lags: Ints, costs: Floats, hours_off: int) -> float:
 
 
 @numba.njit(cache=True)
-def _link(
-    end: int, start: int, hours: Ints, lags: Ints, costs: Floats
-) -> float:
+def _link(end: int, start: int, hours: Ints, lags: Ints, costs: Floats) -> float:
     """The cost of a start at ``start`` after a run that ended in hour ``end`` (-1: before the horizon)."""
     off = start - 1 - end
     if end < 0 and not hours[INITIALLY_ON]:
         off += hours[OFF_H]
     if off < hours[MIN_DOWN]:
         return np.inf
-    return _start_cost(lags, costs, off)
+    cost: float = _start_cost(lags, costs, off)
+    return cost
 
 
 @numba.njit(cache=True)
@@ -304,7 +302,12 @@ def price_unit(
         Cost less income, infinite when no schedule is allowed; and the cost alone.
     """
     periods = len(price)
-    reach, come, leave, go = work[6, : periods + 1], work[6, periods + 1 : 2 * periods + 2], work[7, : periods + 1], work[7, periods + 1 : 2 * periods + 2]
+    reach, come, leave, go = (
+        work[6, : periods + 1],
+        work[6, periods + 1 : 2 * periods + 2],
+        work[7, : periods + 1],
+        work[7, periods + 1 : 2 * periods + 2],
+    )
     start_from = np.full(periods + 1, -2, np.int64)
     end_from = np.full(periods + 1, -2, np.int64)
     reach[:] = np.inf
@@ -346,7 +349,22 @@ def price_unit(
     if least == np.inf:
         return np.inf, np.inf
     cost = _unfold(
-        final, start_from, end_from, numbers, hours, widths, slopes, lags, costs, price, reserve_price, can_on, run, work, states, power, reserve
+        final,
+        start_from,
+        end_from,
+        numbers,
+        hours,
+        widths,
+        slopes,
+        lags,
+        costs,
+        price,
+        reserve_price,
+        can_on,
+        work,
+        states,
+        power,
+        reserve,
     )
     if margins:
         _margins(hours, lags, costs, can_off, run, reach, come, leave, go, least_on, least_off)
@@ -367,7 +385,6 @@ def _unfold(
     price: Floats,
     reserve_price: Floats,
     can_on: NDArray[np.bool_],
-    run: Floats,
     work: Floats,
     states: NDArray[np.bool_],
     power: Floats,

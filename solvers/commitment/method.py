@@ -17,6 +17,8 @@ from apportion.models.commitment.fleet import Fleet
 from apportion.solvers.advisor import Advice, Advisor
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.base import BackendAnswer
+from apportion.solvers.commitment.hull import Hull, best_prices
+from apportion.solvers.commitment.prices import UnitPricing
 from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
@@ -35,6 +37,12 @@ SMALL = 1000
 FAIR = 5e-3
 """A gap at which the first restricted program ends when it cannot close the whole gap anyway."""
 
+LARGE = 10_000
+"""Unit-hours from which prices are searched for instead of solving the linear relaxation."""
+
+HULL_TOLERANCE = 1e-4
+"""How far the price search may stay below the best bound that prices can prove, as a fraction."""
+
 _WHOLE = 1e-6
 
 
@@ -43,12 +51,14 @@ def commit(
 ) -> Answer[Commitment]:
     """Solve ``instance``.
 
-    1. The linear relaxation gives the first bound.
+    1. The linear relaxation gives the first bound; where units are many, prices on demand and reserve do, at which
+       each unit is solved by itself (:mod:`apportion.solvers.commitment.hull`).
     2. Every unit-hour that the relaxation puts at 0 or 1 together with its neighbour hours is fixed there; the small
        program that is left gives the first plan.
-    3. While the gap is open, those states are freed again to which the relaxation is indifferent by its reduced costs,
-       and the larger program that is left is solved from that plan on.
-    4. While the gap is open, the full program goes on from the best plan.
+    3. While the gap is open, those states are freed again to which the relaxation is indifferent, and the larger
+       program that is left is solved from that plan on.
+    4. While the gap is open, the full program goes on from the best plan, without the states that no better plan can
+       have: those whose unit alone would cost too much at the prices.
 
     Of an advisor it uses ``start`` and, in the second step, ``fix``; neither can make a bound wrong.
     """
@@ -60,12 +70,31 @@ def commit(
     for plan in (options.start, advice.start):
         if isinstance(plan, Commitment):
             search.adopt(plan)
-    relaxation = search.relax()
-    if relaxation.status is not Status.OPTIMAL or relaxation.values is None:
-        return search.answer(build_s, relaxation)
-    search.dive(relaxation, advice)
-    last = search.finish() if search.gap_is_open and not monitor.should_stop else relaxation
+    last = BackendAnswer(Status.NO_SOLUTION, Bounds.unknown(Sense.MINIMISE))
+    if instance.num_units * instance.num_periods >= LARGE:
+        guide = search.priced()
+        if guide is None:
+            return search.answer(build_s, BackendAnswer(Status.INFEASIBLE, Bounds(inf, inf)))
+    else:
+        last = search.relax()
+        guide = search.guide_of(last)
+    if guide is None:
+        return search.answer(build_s, last)
+    search.dive(guide, advice)
+    if search.gap_is_open and not monitor.should_stop:
+        last = search.finish()
     return search.answer(build_s, last)
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """What a relaxation says of the states, shape (units, periods).
+
+    ``commit`` lies between 0 and 1; ``indifferent`` marks where the other state would cost nothing more.
+    """
+
+    commit: Floats
+    indifferent: NDArray[np.bool_]
 
 
 def settled(commit: Floats, guard_h: int) -> NDArray[np.bool_]:
@@ -132,6 +161,7 @@ class _Search:
     values: Floats | None = None
     objective: float = inf
     finished: bool = False
+    hull: Hull | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -160,6 +190,42 @@ class _Search:
         self.monitor.bound(answer.bounds.dual, "relaxation")
         return answer
 
+    def guide_of(self, relaxation: BackendAnswer) -> Guide | None:
+        """What the linear relaxation says of the states; None when it is not solved."""
+        if relaxation.status is not Status.OPTIMAL or relaxation.values is None or relaxation.reduced_costs is None:
+            return None
+        split = self.formulation.model.split
+        commit, price = (split(values)["commit"] for values in (relaxation.values, relaxation.reduced_costs))
+        return Guide(commit, indifferent(price, commit, self.formulation.fleet))
+
+    def priced(self) -> Guide | None:
+        """What the best prices say of the states; None when they prove that there is no commitment."""
+        self.hull = best_prices(UnitPricing(self.formulation.instance), self.monitor, HULL_TOLERANCE)
+        if self.hull.infeasible:
+            return None
+        loss = self._loss(self.hull)
+        return Guide(self.hull.share, np.min(loss, axis=0) + np.max(loss, axis=0) <= _WHOLE * abs(self.hull.bound))
+
+    def _loss(self, hull: Hull) -> Floats:
+        """How much the bound rises when a unit is off, and when it is on, in an hour: shape (2, units, periods)."""
+        answer = UnitPricing(self.formulation.instance).answer(hull.answer.prices, margins=True)
+        return np.stack((answer.least_off, answer.least_on)) - answer.least[:, None]
+
+    def narrowed(self) -> MixedIntegerProgram:
+        """The full program without the states that no plan better than the best one can have."""
+        if not isfinite(self.objective):
+            return self.program
+        if self.hull is None:
+            self.hull = best_prices(UnitPricing(self.formulation.instance), self.monitor, HULL_TOLERANCE)
+        room = self.objective - self.hull.bound + _WHOLE * abs(self.objective)
+        never_off, never_on = self._loss(self.hull) > room
+        columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
+        lower, upper = np.array(self.program.lower), np.array(self.program.upper)
+        lower[columns[never_off].astype(np.int64)] = 1.0
+        upper[columns[never_on].astype(np.int64)] = 0.0
+        self.monitor.log(f"prices exclude {np.mean(never_off | never_on):.1%} of the states")
+        return replace(self.program, lower=lower, upper=upper)
+
     def dispatch(self, committed: NDArray[np.bool_]) -> BackendAnswer:
         """Solve for everything but the states, which are given: a linear program, exact to its tolerance."""
         fleet = self.formulation.fleet
@@ -183,11 +249,9 @@ class _Search:
             return
         self._keep(answer.values, answer.bounds.primal, "S")
 
-    def dive(self, relaxation: BackendAnswer, advice: Advice) -> None:
+    def dive(self, guide: Guide, advice: Advice) -> None:
         """Fix what the relaxation is sure of, or an advisor knows, and solve the rest; first with most fixed."""
-        if relaxation.values is None:
-            return
-        commit = self.formulation.model.split(relaxation.values)["commit"]
+        commit = guide.commit
         if advice.fix:
             self._solve_restricted(commit, settled(commit, GUARDS_H[0]), advice)
         for guard in GUARDS_H:
@@ -196,10 +260,7 @@ class _Search:
                 break
         if commit.size < SMALL or self.monitor.should_stop or not self.gap_is_open:
             return
-        if relaxation.reduced_costs is not None:
-            price = self.formulation.model.split(relaxation.reduced_costs)["commit"]
-            sure = settled(commit, GUARDS_H[0]) & ~indifferent(price, commit, self.formulation.fleet)
-            self._solve_restricted(commit, sure, Advice())
+        self._solve_restricted(commit, settled(commit, GUARDS_H[0]) & ~guide.indifferent, Advice())
 
     def _solve_restricted(self, commit: Floats, sure: NDArray[np.bool_], advice: Advice, enough: float = 0.0) -> bool:
         """Solve with the ``sure`` states fixed where the relaxation has them; return whether there is a plan."""
@@ -241,7 +302,7 @@ class _Search:
 
     def finish(self) -> BackendAnswer:
         """Solve the full program from the best values on."""
-        answer = self._run(self.program, self.options, self.monitor, self.values)
+        answer = self._run(self.narrowed(), self.options, self.monitor, self.values)
         if answer.values is not None:
             self._keep(answer.values, answer.bounds.primal, "T")
         self.monitor.bound(answer.bounds.dual, "full program")

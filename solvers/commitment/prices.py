@@ -38,8 +38,8 @@ class Answer:
 
     ``bound`` is true for every commitment that takes only allowed states. ``least`` is each unit's cost less income,
     ``cost`` its cost alone, shape (units,); ``committed``, ``power`` (above the minimum) and ``reserve`` have shape
-    (units, periods); ``renewable`` shape (periods,). ``least_on`` and ``least_off``, where asked for, are what each
-    unit's cost less income is at least when it is on, or off, in an hour.
+    (units, periods); ``renewable`` shape (periods,). ``least_on`` and ``least_off``, shape (units, periods), are what
+    each unit's cost less income is at least when it is on, or off, in an hour; empty where they were not asked for.
     """
 
     prices: Prices
@@ -50,8 +50,8 @@ class Answer:
     power: Floats
     reserve: Floats
     renewable: Floats
-    least_on: Floats | None = None
-    least_off: Floats | None = None
+    least_on: Floats
+    least_off: Floats
 
 
 class UnitPricing:
@@ -124,10 +124,9 @@ class UnitPricing:
             np.zeros(shape),
             np.zeros(shape),
             np.where(prices.energy > 0.0, self.most_renewable, self.least_renewable),
-            np.zeros(shape) if margins else None,
-            np.zeros(shape) if margins else None,
+            np.zeros((units, shape[1] if margins else 0)),
+            np.zeros((units, shape[1] if margins else 0)),
         )
-        spare = np.zeros((units, 1))
         price_fleet(
             self._numbers,
             self._hours,
@@ -148,8 +147,8 @@ class UnitPricing:
             answered.reserve,
             answered.least,
             answered.cost,
-            spare if answered.least_on is None else answered.least_on,
-            spare if answered.least_off is None else answered.least_off,
+            answered.least_on,
+            answered.least_off,
             margins,
         )
         instance = self.instance
