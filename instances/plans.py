@@ -15,6 +15,7 @@ PLANS: dict[str, tuple[str, str]] = {
     "mixed-integer-program": ("apportion.instances.program", "VariableValues"),
     "constraint-model": ("apportion.instances.constraint_model", "WholeNumbers"),
     "cluster-placement": ("apportion.instances.cluster", "Placement"),
+    "fleet-allocation": ("apportion.instances.fleet", "FleetShares"),
     "vehicle-routing": ("apportion.instances.routing", "Routes"),
     "unit-commitment": ("apportion.instances.commitment", "Commitment"),
 }

@@ -65,7 +65,8 @@ class MixedIntegerProgram:
 
     ``n`` columns and ``m`` rows: ``cost``, ``lower``, ``upper``, ``integer`` have shape (n,), ``row_lower`` and
     ``row_upper`` (m,). Infinite bounds are ``inf``. ``hessian`` is the lower triangle of Q by columns, or None.
-    Names may be empty tuples: then columns are ``x0, x1, ...`` and rows ``r0, r1, ...``.
+    Column names differ, since plans go by them. Names may be empty tuples: then columns are ``x0, x1, ...`` and rows
+    ``r0, r1, ...``.
     """
 
     problem: ClassVar[str] = "mixed-integer-program"
@@ -105,6 +106,8 @@ class MixedIntegerProgram:
             self._check_matrix(faults, "hessian", self.hessian, num_columns, num_columns)
         faults.require(len(self.column_names) in (0, num_columns), "column_names", "must name every column or none")
         faults.require(len(self.row_names) in (0, num_rows), "row_names", "must name every row or none")
+        if len(set(self.column_names)) != len(self.column_names):
+            faults.unique("column_names", self.column_names)
         faults.require(bool(np.isfinite(self.offset)), "offset", "must be a finite number", self.offset)
         faults.raise_if_any()
 

@@ -29,6 +29,8 @@ class Rounding(StrEnum):
     """To the integer below (``FLOOR_2D``)."""
     TRUNCATE_1_DECIMAL = "truncate-1-decimal"
     """Cut after the first decimal (the DIMACS convention for Solomon's files)."""
+    NEAREST_3_DECIMALS = "nearest-3-decimals"
+    """To the nearest thousandth (PyVRP's "exact" convention, in units of the file)."""
     NONE = "none"
     """As it is: double precision, or a matrix that was given."""
 
@@ -36,7 +38,7 @@ class Rounding(StrEnum):
         """Round an array of exact distances.
 
         >>> [float(r.apply(np.array(2.57))) for r in Rounding]
-        [3.0, 3.0, 2.0, 2.5, 2.57]
+        [3.0, 3.0, 2.0, 2.5, 2.57, 2.57]
         """
         match self:
             case Rounding.NEAREST:
@@ -47,6 +49,8 @@ class Rounding(StrEnum):
                 return np.floor(distance)
             case Rounding.TRUNCATE_1_DECIMAL:
                 return np.floor(distance * 10.0) / 10.0
+            case Rounding.NEAREST_3_DECIMALS:
+                return np.rint(distance * 1000.0) / 1000.0
             case _:
                 return distance
 

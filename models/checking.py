@@ -13,6 +13,7 @@ CHECKS: dict[str, str] = {
     "mixed-integer-program": "apportion.models.program.check",
     "constraint-model": "apportion.models.constraint_model.check",
     "cluster-placement": "apportion.models.cluster.check",
+    "fleet-allocation": "apportion.models.allocation.check",
     "vehicle-routing": "apportion.models.routing.check",
     "unit-commitment": "apportion.models.commitment.check",
 }

@@ -6,6 +6,7 @@ relaxation safe. :func:`verify` solves again with another backend and names ever
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -250,6 +251,7 @@ def verify(
     source: str = "",
     backend: str | Backend | None = None,
     options: SolveOptions | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Verification:
     """Solve again with another backend and compare the claims.
 
@@ -265,6 +267,8 @@ def verify(
         The second backend; by default the first that is installed, is not ``source`` and can express the program.
     options
         Limits of the second solve.
+    cancelled
+        Setting it stops the second solve.
 
     Raises
     ------
@@ -273,9 +277,9 @@ def verify(
     """
     options = options or SolveOptions()
     claim = Claim.of(program, found, source)
-    other = _second_backend(program, claim.source) if backend is None else backend
+    other = second_backend(program, claim.source) if backend is None else backend
     solver = backend_named(other) if isinstance(other, str) else other
-    monitor = Monitor(program.sense, None, options.time_limit_s)
+    monitor = Monitor(program.sense, None, options.time_limit_s, cancelled or threading.Event())
     answer = solver.run(program, replace(options, start=None, backend=None), monitor)
     second = Claim.of(program, answer, solver.name)
     return compare(program, claim, second)
@@ -304,11 +308,18 @@ def _proves(claim: Claim) -> bool:
     return claim.status in (Status.OPTIMAL, Status.INFEASIBLE, Status.UNBOUNDED)
 
 
-def _second_backend(program: MixedIntegerProgram, first: str) -> str:
+def second_backend(program: MixedIntegerProgram, first: str) -> str:
+    """The first installed backend that can express ``program`` and is not named in ``first``.
+
+    Raises
+    ------
+    CapabilityError
+        When there is none.
+    """
     from apportion.solvers.backends.registry import is_installed
 
     for name in BACKENDS:
-        if name != first and is_installed(name) and not refusal(program, name):
+        if name not in first and is_installed(name) and not refusal(program, name):
             return name
     raise CapabilityError(f"no backend besides {first} can express {program.name!r}\nMaybe install another")
 

@@ -67,6 +67,8 @@ class SolveOptions:
         Repeat exactly: one search worker, and limits by work (``node_limit``) instead of the clock.
     node_limit
         Branch-and-bound nodes, or iterations of a heuristic; None for no limit.
+    verify
+        Solve programs again with another backend, under the same limits, and refuse an answer that it contradicts.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class SolveOptions:
     backend: str | None = None
     deterministic: bool = False
     node_limit: int | None = None
+    verify: bool = False
     highs: HighsOptions = field(default_factory=HighsOptions)
     cp_sat: CpSatOptions = field(default_factory=CpSatOptions)
     scip: ScipOptions = field(default_factory=ScipOptions)

@@ -1,24 +1,22 @@
 """The method "portfolio" of programs: HiGHS, CP-SAT and SCIP race, share what they find and stop each other.
 
-The first solver begins at once in a thread of this process. When it has not finished after a head start, the others
-begin in processes of their own. Incumbents travel with their values and pass the independent check before anyone else
-hears of them; bounds are merged here. CP-SAT takes no incumbents while it runs; the two others do.
+The solvers are ranked by the shape of the program. The favourite begins at once in a thread of this process, and HiGHS
+does so beside another favourite, since it ends most small programs at once. After a head start the others begin in
+processes of their own; those beyond the cores yield, and the ranks are corrected while they run. Incumbents travel with
+their values and pass the independent check before anyone else hears of them; bounds are merged here. CP-SAT takes no
+incumbents while it runs; the two others do.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any
+from dataclasses import replace
+from math import inf, isfinite
+from multiprocessing.connection import Pipe, wait
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +26,23 @@ from apportion.solvers.advisor import Advisor
 from apportion.solvers.backends import BACKENDS, backend_named, refusal
 from apportion.solvers.backends.base import BackendAnswer
 from apportion.solvers.backends.registry import is_installed
+from apportion.solvers.contestants import Racer, spawned
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
-from apportion.solvers.program import _decide, _start, _whole, solve_program
+from apportion.solvers.program import infeasible_or_unbounded, solve_program, start_values, with_whole_numbers
 from apportion.solvers.racer import ANSWER, BOUND, FAILED, INCUMBENT, LOG, NODE, STOP, Task, race
+from apportion.solvers.ranking import ranked
 from apportion.solvers.result import Answer
 from apportion.solvers.status import Bounds, Limit, Status
 
-_HEAD_START_S = 1.0
+_HEAD_START_S = 0.1
+_ALWAYS_HERE = "highs"
 _LOOK_EVERY_S = 0.05
 _GRACE_S = 2.0
-_LEADER_GRACE_S = 10.0
-_PATIENT = 10
+_PATIENT = 15
+_MOST_PATIENT = 19
+_RANK_EVERY_S = 5.0
+_CLEARLY = 0.8
 _ABSOLUTE = 1e-6
 _ORDER = ("highs", "scip", "cp-sat")
 
@@ -53,19 +56,29 @@ def solve_with_portfolio(
     """Race every installed backend that can express the program.
 
     ``options.threads`` counts for each racer. Racers beyond the cores that this process may use yield to the others.
-    A program without integers, one that a single backend can express, a chosen ``options.backend`` and
-    ``options.deterministic`` go to the default method.
+    With cores for one racer only, with ``options.deterministic`` and with ``options.node_limit`` the favourite runs
+    alone: the backend that :func:`~apportion.solvers.ranking.ranked` puts first, told from the program and nothing
+    else. A program without integers, one that a single backend can express and a chosen ``options.backend`` go to the
+    default method.
     """
     names = [name for name in _ORDER if not refusal(instance, name) and is_installed(name)]
-    if options.backend or options.deterministic or len(names) < 2 or not instance.is_mixed_integer:
+    if options.backend or len(names) < 2 or not instance.is_mixed_integer:
         return solve_program(instance, options, monitor, advisor)
-    start = _start(instance, options, monitor, advisor)
+    names = ranked(instance, names)
+    repeatable = options.deterministic or options.node_limit is not None
+    if repeatable or _cores() < 2 * options.threads:
+        why = (
+            "a race does not repeat exactly" if repeatable else f"no cores for two racers of {options.threads} threads"
+        )
+        monitor.log(f"{names[0]} runs alone: {why}")
+        return solve_program(instance, options.with_(backend=names[0]), monitor, advisor)
+    start = start_values(instance, options, monitor, advisor)
     contest = Race(instance, options, monitor)
     if start is not None and np.isfinite(start).all():
         contest.take("start", start)
     native = contest.run(names, start)
     if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
-        native = _decide(instance, backend_named(names[0]), options, monitor, native)
+        native = infeasible_or_unbounded(instance, backend_named(names[0]), options, monitor, native)
     return Answer(
         status=native.status,
         bounds=native.bounds,
@@ -73,74 +86,9 @@ def solve_with_portfolio(
         limit=native.limit,
         counts=native.counts,
         native_status=native.native_status,
+        extras=contest.cpu_seconds(),
         native=native,
     )
-
-
-@dataclass(eq=False)
-class Racer:
-    """One side of the race as its organiser sees it."""
-
-    name: str
-    connection: Connection
-    bounds: Bounds
-    process: subprocess.Popen[bytes] | None = None
-    thread: threading.Thread | None = None
-    said: IO[bytes] | None = None
-    answer: BackendAnswer | None = None
-    running: bool = True
-    trusted: bool = True
-    nodes: int = 0
-
-    def __post_init__(self) -> None:
-        """Nothing is being sent."""
-        self._sending = threading.Lock()
-        self._giving: threading.Thread | None = None
-
-    def tell(self, *message: object) -> None:
-        """Send a message; a racer that is gone is noticed when it is read."""
-        if self._sending.acquire(blocking=False):
-            try:
-                self._send(message)
-            finally:
-                self._sending.release()
-
-    def _send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except (OSError, ValueError):
-            return
-
-    def give(self, task: Task) -> None:
-        """Send the task, from a thread: a large one fills the pipe until the new interpreter is up and reads."""
-        self._giving = threading.Thread(target=self._give, args=(task,), daemon=True)
-        self._giving.start()
-
-    def _give(self, task: Task) -> None:
-        with self._sending:
-            self._send(task)
-
-    def end(self) -> None:
-        """Leave no process behind, whatever it is doing; the leader's thread gets time to stop."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-        if self._giving is not None:
-            self._giving.join()
-        if self.thread is not None:
-            self.thread.join(_LEADER_GRACE_S)
-        self.connection.close()
-        if self.said is not None:
-            self.said.close()
-
-    def last_words(self) -> str:
-        """The last line that a process wrote to its error stream, or its exit code."""
-        if self.process is None or self.said is None:
-            return "no reason given"
-        code = self.process.wait()
-        self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {code}"
 
 
 class Race:
@@ -155,14 +103,18 @@ class Race:
         self._objective = Bounds.unknown(program.sense).primal
         self._verdict: BackendAnswer | None = None
         self._caught: list[str] = []
+        self._next_look = inf
+        self._began_cpu_s = time.process_time()
         self.racers: list[Racer] = []
 
     def run(self, names: Sequence[str], start: Floats | None) -> BackendAnswer:
         """Race the backends called ``names``, the first at once; return the merged answer."""
         try:
-            self._add_leader(names[0], start)
+            here = [name for name in names if name in (names[0], _ALWAYS_HERE)]
+            for name in here:
+                self._add_thread(name, start)
             head_start = time.perf_counter() + _HEAD_START_S
-            waiting = list(names[1:])
+            waiting = [name for name in names if name not in here]
             while not self._decided():
                 if waiting and (time.perf_counter() >= head_start or not self._running()):
                     self._add_processes(waiting, start)
@@ -170,6 +122,7 @@ class Race:
                 if not self._running() and not waiting:
                     break
                 self._listen(_LOOK_EVERY_S)
+                self._rank_again()
             self._stop()
         finally:
             for racer in self.racers:
@@ -177,6 +130,11 @@ class Race:
             for racer in self.racers:
                 racer.end()
         return self._answer()
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU seconds of each racer in a process of its own, and of this process since the race began."""
+        spent = {f"{racer.name}_cpu_s": racer.cpu_s for racer in self.racers if racer.process is not None}
+        return {"own_process_cpu_s": time.process_time() - self._began_cpu_s, **spent}
 
     def _running(self) -> list[Racer]:
         return [racer for racer in self.racers if racer.running]
@@ -193,13 +151,35 @@ class Race:
         dual = self._sign * max((self._sign * claim for claim in claims), default=-np.inf)
         return Bounds(self._objective, dual)
 
+    def _rank_again(self) -> None:
+        """Let a process that works without patience step back when a patient one has closed clearly more of the gap.
+
+        Priorities may only fall: the one that falls behind becomes still more patient than the other.
+        """
+        now = time.perf_counter()
+        if now < self._next_look:
+            return
+        self._next_look = now + _RANK_EVERY_S
+        racing = [racer for racer in self._running() if racer.process is not None]
+        patience = {racer.name: racer.patience for racer in racing}
+        for behind in racing:
+            for one in racing:
+                if patience[one.name] > patience[behind.name] and self._ahead(one, behind):
+                    behind.step_back(_MOST_PATIENT)
+                    self._monitor.log(f"{one.name} closes the gap sooner: {behind.name} steps back")
+                    break
+
+    def _ahead(self, one: Racer, other: Racer) -> bool:
+        mine, theirs = (Bounds(self._objective, racer.bounds.dual).gap for racer in (one, other))
+        return one.trusted and mine < _CLEARLY * theirs
+
     def _task(self, name: str, start: Floats | None, patience: int) -> Task:
         known = start if self._best is None else self._best
         with_log = self._monitor.listener is not None
         home = BACKENDS[name].home
         return Task(home, self._program, self._options, known, self._monitor.remaining_s, with_log, patience)
 
-    def _add_leader(self, name: str, start: Floats | None) -> None:
+    def _add_thread(self, name: str, start: Floats | None) -> None:
         ours, theirs = Pipe()
         task = self._task(name, start, 0)
 
@@ -216,11 +196,12 @@ class Race:
 
     def _add_processes(self, names: Sequence[str], start: Floats | None) -> None:
         """A fresh interpreter each: the caller's main module is not run again there."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        for position, name in enumerate(names):
-            patience = 0 if (position + 2) * self._options.threads <= cores else _PATIENT
-            self.racers.append(_spawned(name, self._program))
+        for name in names:
+            patience = 0 if (len(self.racers) + 1) * self._options.threads <= _cores() else _PATIENT
+            self.racers.append(spawned(name, self._program))
+            self.racers[-1].patience = patience
             self.racers[-1].give(self._task(name, start, patience))
+        self._next_look = time.perf_counter() + _RANK_EVERY_S
         self._monitor.log(f"the race begins: {', '.join(racer.name for racer in self.racers)}")
 
     def _listen(self, seconds: float) -> None:
@@ -265,7 +246,7 @@ class Race:
             return False
         verdict = check(self._program, VariableValues.from_array(self._program, point))
         if not verdict.ok:
-            point = _whole(self._program, np.array(values, np.float64), self._options, self._monitor)
+            point = with_whole_numbers(self._program, np.array(values, np.float64), self._options, self._monitor)
             verdict = check(self._program, VariableValues.from_array(self._program, point))
             value = verdict.objective
         if not verdict.ok:
@@ -340,23 +321,9 @@ class Race:
         if self._monitor.should_stop:
             return Limit.TIME
         limits = [racer.answer.limit for racer in self.racers if racer.answer and racer.answer.limit]
-        return limits[0] if limits else Limit.OTHER
+        return limits[-1] if limits else Limit.OTHER
 
 
-def _spawned(name: str, program: MixedIntegerProgram) -> Racer:
-    """A racer in a new interpreter with the same import path."""
-    ours, theirs = socket.socketpair()
-    said = tempfile.TemporaryFile()  # noqa: SIM115 closed by Racer.end
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "apportion.solvers.racer", str(theirs.fileno())]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        pass_fds=(theirs.fileno(),),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-    )
-    theirs.close()
-    connection = Connection(ours.detach())
-    return Racer(name, connection, Bounds.unknown(program.sense), process=process, said=said)
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -44,12 +44,12 @@ def solve_program(
     """
     backend = _choose(instance, options)
     require(instance, backend)
-    start = _start(instance, options, monitor, advisor)
+    start = start_values(instance, options, monitor, advisor)
     native = backend.run(instance, options, monitor, start)
     if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
-        native = _decide(instance, backend, options, monitor, native)
+        native = infeasible_or_unbounded(instance, backend, options, monitor, native)
     if native.values is not None:
-        native = replace(native, values=_whole(instance, native.values, options, monitor))
+        native = replace(native, values=with_whole_numbers(instance, native.values, options, monitor))
     return Answer(
         status=native.status,
         bounds=native.bounds,
@@ -72,10 +72,14 @@ def _choose(program: MixedIntegerProgram, options: SolveOptions) -> Backend:
     raise BackendMissingError(f"no installed backend can solve {program.name!r}\nMaybe pip install {wanted}")
 
 
-def _start(
+def start_values(
     program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, advisor: Advisor | None
 ) -> Floats | None:
-    """The values to begin with, NaN where unknown. The caller has checked the start in the options."""
+    """The values to begin with, shape (n,), NaN where unknown; None without any.
+
+    The start of the options comes first, and the caller has checked it; then the advisor's when it passes the check,
+    then the advisor's hint.
+    """
     if options.start is not None:
         return cast("VariableValues", options.start).to_array(program)
     if advisor is None:
@@ -98,10 +102,10 @@ def _hinted(program: MixedIntegerProgram, hint: Mapping[int, float]) -> Floats |
     return values
 
 
-def _decide(
+def infeasible_or_unbounded(
     program: MixedIntegerProgram, backend: Backend, options: SolveOptions, monitor: Monitor, native: BackendAnswer
 ) -> BackendAnswer:
-    """Infeasible or unbounded? A linear program without its objective tells.
+    """Decide which of the two ``native`` is: the program without its objective tells.
 
     With rational data a feasible mixed-integer program is unbounded when its relaxation is (Meyer 1974). With ordered
     sets, indicators or a quadratic objective that does not follow, and the answer stays open.
@@ -118,8 +122,11 @@ def _decide(
     return native
 
 
-def _whole(program: MixedIntegerProgram, values: Floats, options: SolveOptions, monitor: Monitor) -> Floats:
-    """Round the integer columns; when a row then breaks, solve for the continuous ones again."""
+def with_whole_numbers(program: MixedIntegerProgram, values: Floats, options: SolveOptions, monitor: Monitor) -> Floats:
+    """Round the integer columns of ``values``; when a row then breaks, solve for the continuous ones again.
+
+    Values that rounding cannot mend come back as they are: the check will name them.
+    """
     if not program.integer.any():
         return values
     rounded = values.copy()
@@ -146,3 +153,6 @@ def _whole(program: MixedIntegerProgram, values: Floats, options: SolveOptions, 
 
 def _holds(program: MixedIntegerProgram, values: Floats) -> bool:
     return check(program, VariableValues.from_array(program, values)).ok
+
+
+_start, _decide, _whole = start_values, infeasible_or_unbounded, with_whole_numbers

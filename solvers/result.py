@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from apportion.instances.core import Plan, Sense
@@ -21,13 +22,37 @@ class Timings:
     build_s: float = 0.0
     solve_s: float = 0.0
     check_s: float = 0.0
+    verify_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_mb: float = 0.0
 
     @property
     def total_s(self) -> float:
         """All stages together."""
-        return self.read_s + self.build_s + self.solve_s + self.check_s
+        return self.read_s + self.build_s + self.solve_s + self.check_s + self.verify_s
+
+
+class Agreement(StrEnum):
+    """What a second solve says about the first."""
+
+    CONFIRMED = "confirmed"
+    """It proved the same."""
+    UNCONTRADICTED = "not contradicted"
+    """It found nothing against the first, and proved less within its limits."""
+    CONTRADICTED = "contradicted"
+    NOT_DONE = "not done"
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """The outcome of ``verify``: ``backend`` solved again (empty when none could), ``message`` says it in words."""
+
+    agreement: Agreement
+    backend: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.agreement}: {self.message}" if self.message else str(self.agreement)
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,8 @@ class Result(Generic[P]):
     """A checked answer with all that is needed to reproduce and to report it.
 
     ``plan`` is None unless the independent check passed; ``verdict`` is what the check found. A plan that failed it is
-    kept in ``rejected_plan`` for inspection, with status ERROR.
+    kept in ``rejected_plan`` for inspection, with status ERROR; so is one whose result a second solve contradicts.
+    ``second_opinion`` is None unless ``verify`` was asked for.
     """
 
     instance: str
@@ -81,6 +107,7 @@ class Result(Generic[P]):
     message: str = ""
     rejected_plan: P | None = None
     native: Any = None
+    second_opinion: SecondOpinion | None = None
 
     @property
     def objective(self) -> float:

@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from apportion.instances.core import Instance, Plan, Sense
+from apportion.instances.program import MixedIntegerProgram
 from apportion.models.checking import check
+from apportion.models.program.ranges import range_warnings
 from apportion.models.verdict import Verdict
 from apportion.solvers.advisor import Advisor
 from apportion.solvers.events import Listener, Monitor
@@ -62,6 +64,9 @@ def solve_instance(
     cpu_before = time.process_time()
     monitor.start(f"{instance.problem} {instance.name} with {name}")
     options = _checked_start(instance, options, monitor)
+    if isinstance(instance, MixedIntegerProgram):
+        for warning in range_warnings(instance):
+            monitor.log(f"warning: {warning}")
     began = time.perf_counter()
     answer = run(instance, options, monitor, advisor)
     solved = time.perf_counter()
@@ -76,6 +81,13 @@ def solve_instance(
         peak_memory_mb=peak_memory_mb(),
     )
     result = _judge(instance, name, answer, verdict, timings, options)
+    if options.verify:
+        from apportion.solvers.second_opinion import verified
+
+        began = time.perf_counter()
+        result = verified(instance, result, options, monitor)
+        cpu_s = time.process_time() - cpu_before
+        result = replace(result, timings=replace(timings, verify_s=time.perf_counter() - began, cpu_s=cpu_s))
     monitor.end(f"{result.status}{f' ({result.limit} limit)' if result.limit else ''}")
     return result
 

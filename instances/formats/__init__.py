@@ -36,6 +36,14 @@ FORMATS: tuple[Format, ...] = (
         writes=True,
     ),
     Format(
+        "fleet-json",
+        "fleet-allocation",
+        (".json",),
+        _pattern(r'"problem"\s*:\s*"fleet-allocation"'),
+        "apportion.instances.formats.fleet_json",
+        writes=True,
+    ),
+    Format(
         "openb",
         "cluster-placement",
         (".csv",),

@@ -42,20 +42,20 @@ T = TypeVar("T")
 def parse(text: str, source: Source) -> VehicleRouting:
     """Read a VRPLIB file; every fault with its section and row."""
     faults = FaultList(str(source.path))
-    specifications, sections = _split(text, faults)
-    size = _dimension(specifications, faults)
+    specifications, sections = split(text, faults)
+    size = dimension_of(specifications, faults)
     faults.raise_if_any()
-    coordinates = _table(sections, "NODE_COORD", size, 2, faults)
-    demand = _table(sections, "DEMAND", size, 1, faults)
+    coordinates = table_of(sections, "NODE_COORD", size, 2, faults)
+    demand = table_of(sections, "DEMAND", size, 1, faults)
     faults.require(demand is not None, "DEMAND_SECTION", "is missing")
-    windows = _table(sections, "TIME_WINDOW", size, 2, faults, infinite=True)
-    service = _service(specifications, sections, size, faults)
-    capacity = _number(specifications, "CAPACITY", faults)
-    vehicles = _number(specifications, "VEHICLES", faults) if "VEHICLES" in specifications else None
+    windows = table_of(sections, "TIME_WINDOW", size, 2, faults, infinite=True)
+    service = service_of(specifications, sections, size, faults)
+    capacity = number_of(specifications, "CAPACITY", faults)
+    vehicles = number_of(specifications, "VEHICLES", faults) if "VEHICLES" in specifications else None
     whole = vehicles is None or vehicles.is_integer()
     faults.require(whole, "VEHICLES", "must be a whole number", vehicles)
     _depot(sections, faults)
-    distance, rounding = _distance(specifications, sections, size, coordinates, faults)
+    distance, rounding = distance_of(specifications, sections, size, coordinates, faults)
     faults.raise_if_any()
     try:
         return VehicleRouting(
@@ -75,7 +75,13 @@ def parse(text: str, source: Source) -> VehicleRouting:
         raise InstanceError(str(source.path), error.faults) from error
 
 
-def _split(text: str, faults: FaultList) -> tuple[dict[str, str], dict[str, Rows]]:
+def split(
+    text: str,
+    faults: FaultList,
+    known: tuple[str, ...] = _SPECIFICATIONS,
+    known_sections: tuple[str, ...] = _SECTIONS,
+    kinds: tuple[str, ...] = _TYPES,
+) -> tuple[dict[str, str], dict[str, Rows]]:
     """Specifications and sections by name; refuse what is unknown or stands twice."""
     try:
         specification_lines, section_lines = group_specifications_and_sections(text2lines(text))
@@ -84,13 +90,13 @@ def _split(text: str, faults: FaultList) -> tuple[dict[str, str], dict[str, Rows
     specifications: dict[str, str] = {}
     for line in specification_lines:
         name, _, value = line.partition(":")
-        _keep(specifications, name.strip().upper(), value.strip(), _SPECIFICATIONS, "", faults)
+        _keep(specifications, name.strip().upper(), value.strip(), known, "", faults)
     sections: dict[str, Rows] = {}
     for lines in section_lines:
         name = lines[0].strip(" :\t").upper().removesuffix("_SECTION")
-        _keep(sections, name, [line.split() for line in lines[1:]], _SECTIONS, "_SECTION", faults)
+        _keep(sections, name, [line.split() for line in lines[1:]], known_sections, "_SECTION", faults)
     kind = specifications.get("TYPE", "CVRP").upper()
-    faults.require(kind in _TYPES, "TYPE", f"must be one of {', '.join(_TYPES)}", kind)
+    faults.require(kind in kinds, "TYPE", f"must be one of {', '.join(kinds)}", kind)
     return specifications, sections
 
 
@@ -104,32 +110,35 @@ def _keep(into: dict[str, T], name: str, value: T, known: tuple[str, ...], suffi
         into[name] = value
 
 
-def _dimension(specifications: dict[str, str], faults: FaultList) -> int:
-    size = _number(specifications, "DIMENSION", faults)
+def dimension_of(specifications: dict[str, str], faults: FaultList) -> int:
+    """How many locations there are, 1 when that is wrong."""
+    size = number_of(specifications, "DIMENSION", faults)
     fits = size.is_integer() and 1 <= size <= MOST_CLIENTS + 1
     faults.require(fits, "DIMENSION", f"must be a whole number in 1..{MOST_CLIENTS + 1}", size)
     return int(size) if fits else 1
 
 
-def _number(specifications: dict[str, str], name: str, faults: FaultList) -> float:
+def number_of(specifications: dict[str, str], name: str, faults: FaultList) -> float:
+    """A specification that is a finite number."""
     if name not in specifications:
         faults.add(name, "is missing")
         return 1.0
-    value = _float(specifications[name])
+    value = float_of(specifications[name])
     if value is None or not isfinite(value):
         faults.add(name, "must be a finite number", specifications[name])
         return 1.0
     return value
 
 
-def _float(word: str) -> float | None:
+def float_of(word: str) -> float | None:
+    """A number, or None."""
     try:
         return float(word)
     except ValueError:
         return None
 
 
-def _table(
+def table_of(
     sections: dict[str, Rows], name: str, size: int, width: int, faults: FaultList, *, infinite: bool = False
 ) -> Floats | None:
     """The rows of a section by node, ``width`` numbers each; None when there is no such section."""
@@ -139,7 +148,7 @@ def _table(
     section, faults_before = f"{name}_SECTION", len(faults.faults)
     for position, words in enumerate(sections[name], 1):
         place = f"{section} row {position}"
-        numbers = [_float(word) for word in words]
+        numbers = [float_of(word) for word in words]
         values = [number for number in numbers if number is not None and (isfinite(number) or infinite)]
         if len(words) != width + 1 or len(values) != len(words):
             faults.add(place, f"must hold the node and {width} number{'s' * (width > 1)}", " ".join(words))
@@ -157,14 +166,14 @@ def _table(
     return table
 
 
-def _service(specifications: dict[str, str], sections: dict[str, Rows], size: int, faults: FaultList) -> Floats:
+def service_of(specifications: dict[str, str], sections: dict[str, Rows], size: int, faults: FaultList) -> Floats:
     """From the section, or one specification for all clients; the depot needs none."""
-    table = _table(sections, "SERVICE_TIME", size, 1, faults)
+    table = table_of(sections, "SERVICE_TIME", size, 1, faults)
     if table is not None:
         return table[:, 0]
     service = np.zeros(size)
     if "SERVICE_TIME" in specifications:
-        service[1:] = _number(specifications, "SERVICE_TIME", faults)
+        service[1:] = number_of(specifications, "SERVICE_TIME", faults)
     return service
 
 
@@ -174,16 +183,17 @@ def _depot(sections: dict[str, Rows], faults: FaultList) -> None:
     faults.require(nodes == ["1"], "DEPOT_SECTION", "must name node 1 alone", " ".join(nodes), hint)
 
 
-def _distance(
+def distance_of(
     specifications: dict[str, str],
     sections: dict[str, Rows],
     size: int,
     coordinates: Floats | None,
     faults: FaultList,
 ) -> tuple[Floats, Rounding]:
+    """The matrix of distances, given or computed, and how it was rounded."""
     kind = specifications.get("EDGE_WEIGHT_TYPE", "").upper()
     if kind == "EXPLICIT":
-        return _matrix(specifications.get("EDGE_WEIGHT_FORMAT", "").upper(), sections, size, faults), Rounding.NONE
+        return matrix_of(specifications.get("EDGE_WEIGHT_FORMAT", "").upper(), sections, size, faults), Rounding.NONE
     known = f"must be EXPLICIT, {', '.join(_ROUNDINGS)}"
     faults.require(kind in _ROUNDINGS, "EDGE_WEIGHT_TYPE", known, kind)
     faults.require(coordinates is not None, "NODE_COORD_SECTION", "is missing")
@@ -193,7 +203,7 @@ def _distance(
     return euclidean(coordinates, _ROUNDINGS[kind]), _ROUNDINGS[kind]
 
 
-def _matrix(layout: str, sections: dict[str, Rows], size: int, faults: FaultList) -> Floats:
+def matrix_of(layout: str, sections: dict[str, Rows], size: int, faults: FaultList) -> Floats:
     """A matrix from the stream of numbers in its section, however the lines are cut."""
     matrix = np.zeros((size, size))
     if layout not in _MATRICES:
@@ -209,7 +219,7 @@ def _matrix(layout: str, sections: dict[str, Rows], size: int, faults: FaultList
         values = np.array(words, dtype=np.float64)
     except ValueError:
         for position, word in enumerate(words, 1):
-            if _float(word) is None and len(faults.faults) < _MOST_FAULTS:
+            if float_of(word) is None and len(faults.faults) < _MOST_FAULTS:
                 faults.add(f"EDGE_WEIGHT_SECTION number {position}", "must be a number", word)
         return matrix
     matrix[cells] = values

@@ -10,6 +10,7 @@ from apportion.instances.errors import OptionError
 
 GENERATORS: dict[str, str] = {
     "cluster-placement": "apportion.instances.generate.cluster:generate_cluster",
+    "fleet-allocation": "apportion.instances.generate.fleet:generate_fleet",
     "vehicle-routing": "apportion.instances.generate.routing:generate_routing",
     "unit-commitment": "apportion.instances.generate.commitment:generate_commitment",
     "mixed-integer-program": "apportion.instances.generate.program:generate_program",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,20 @@ _PRIMAL_UNKNOWN = 1e19
 class Scip:
     """SCIP behind the protocol of :class:`~apportion.solvers.backends.base.Backend`.
 
-    A ``companion`` hears the incumbents and may offer better points before each node; it gets no turns.
+    A ``companion`` hears the incumbents and may offer better points before each node; it gets no turns. ``plugins`` is
+    called with the model, its variables and the guard of callbacks before the search, to include further plugins.
     """
 
     name: str = "scip"
     capabilities: Capabilities = BACKENDS["scip"].capabilities
 
-    def __init__(self, companion: Companion | None = None) -> None:
+    def __init__(
+        self,
+        companion: Companion | None = None,
+        plugins: Callable[[Any, list[Any], Guard], None] | None = None,
+    ) -> None:
         self._companion = companion
+        self._plugins = plugins
 
     def run(
         self,
@@ -112,6 +119,8 @@ class Scip:
             timing = PY_SCIP_HEURTIMING.BEFORENODE
             model.includeHeur(partner, "apportion", "takes a partner's points", "A", priority=10**6, timingmask=timing)
         model.includeEventhdlr(listener, "apportion", "streams events and stops on request")
+        if self._plugins is not None:
+            self._plugins(model, variables, guard)
         run_watched(model.optimizeNogil, model.interruptSolve, monitor, guard)
         listener.report_incumbent(model, listener.first_letter)
         return _answer(model, program, variables, options, monitor)

@@ -1,10 +1,14 @@
-"""The method "heuristics" of programs: the portfolio finds a start, then works beside HiGHS and feeds it."""
+"""The method "heuristics" of programs: the portfolio finds a start, then works beside HiGHS and feeds it.
+
+Another backend gets the start alone, as its hint.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import inf
 from typing import Self
@@ -13,13 +17,14 @@ import numpy as np
 
 from apportion.instances.program import Floats, MixedIntegerProgram, VariableValues
 from apportion.solvers.advisor import Advisor
-from apportion.solvers.backends.base import BackendAnswer
+from apportion.solvers.backends import backend_named, require
+from apportion.solvers.backends.base import Backend, BackendAnswer
 from apportion.solvers.backends.highs import Highs
 from apportion.solvers.events import Monitor
 from apportion.solvers.heuristics.arrays import Problem, expressible, problem_of
 from apportion.solvers.heuristics.portfolio import Portfolio
 from apportion.solvers.options import SolveOptions
-from apportion.solvers.program import _decide, _start, _whole, solve_program
+from apportion.solvers.program import infeasible_or_unbounded, solve_program, start_values, with_whole_numbers
 from apportion.solvers.result import Answer
 from apportion.solvers.status import Bounds, Status
 
@@ -30,6 +35,8 @@ _DECAY = 0.9
 _LEAST_TURN_S = 0.01
 _MOST_TURN_S = 0.3
 _CLEARLY = 1e-9
+_TURN_EFFORT = 200_000
+_TURN_EFFORT_PER_ENTRY = 50
 
 
 def find_start(
@@ -74,32 +81,38 @@ def solve_with_heuristics(
     """Solve a program with HiGHS and the heuristics together; bounds come from HiGHS only.
 
     The heuristics work alone first. With one thread they then use a share of HiGHS's time, in its callbacks; with more
-    they have a thread of their own and HiGHS one less. Programs that they cannot express, and those without integers,
-    go to the default method.
+    they have a thread of their own and HiGHS one less. ``deterministic`` counts their work instead of the clock.
+    CP-SAT and SCIP cannot be fed while they run: they get the incumbent as a hint, which is their cutoff once they have
+    checked it. Programs that the heuristics cannot express, and those without integers, go to the default method.
     """
-    if not expressible(instance) or not instance.integer.any() or options.backend not in (None, "highs"):
+    if not expressible(instance) or not instance.integer.any():
         return solve_program(instance, options, monitor, advisor)
+    if options.backend not in (None, "highs"):
+        require(instance, backend_named(options.backend))
     feeder = Feeder(instance, options, monitor)
-    start = _start(instance, options, monitor, advisor)
+    start = start_values(instance, options, monitor, advisor)
     if start is not None and np.isfinite(start).all():
         feeder.heard(start)
     best = feeder.begin(DEFAULT_EFFORT)
-    backend = Highs(feeder)
+    backend: Backend = Highs(feeder)
     fewer = options if options.threads == 1 else options.with_(threads=options.threads - 1)
-    with feeder:
+    beside: AbstractContextManager[object] = feeder
+    if options.backend not in (None, "highs"):
+        backend, fewer, beside = backend_named(options.backend), options, nullcontext()
+    with beside:
         native = backend.run(instance, fewer, monitor, start if best is None else best)
     native = _best_of(instance, native, feeder)
     if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
-        native = _decide(instance, backend, fewer, monitor, native)
+        native = infeasible_or_unbounded(instance, backend, fewer, monitor, native)
     if native.values is not None:
-        native = replace(native, values=_whole(instance, native.values, fewer, monitor))
+        native = replace(native, values=with_whole_numbers(instance, native.values, fewer, monitor))
     return Answer(
         status=native.status,
         bounds=native.bounds,
         plan=None if native.values is None else VariableValues.from_array(instance, native.values),
         limit=native.limit,
         counts={**native.counts, "heuristic incumbents": feeder.num_found},
-        native_status=f"heuristics and highs: {native.native_status}",
+        native_status=f"heuristics and {backend.name}: {native.native_status}",
         extras={"heuristics_cpu_s": feeder.spent_s},
         native=native,
     )
@@ -120,7 +133,9 @@ class Feeder:
     """The portfolio as HiGHS's companion, in HiGHS's callbacks or in a thread of its own."""
 
     def __init__(self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor) -> None:
-        self._alone = options.threads > 1
+        self._counted = options.deterministic
+        self._effort = _TURN_EFFORT + _TURN_EFFORT_PER_ENTRY * program.matrix.num_nonzeros
+        self._alone = options.threads > 1 and not self._counted
         self._portfolio = _portfolio(program, problem_of(program), options, monitor)
         self._work: Iterator[None] = self._portfolio.work()
         self._cost = program.sense.sign * program.cost
@@ -197,7 +212,7 @@ class Feeder:
 
     def turn(self) -> None:
         """Work for a moment when less than the share of the time has been used; the share falls while nothing helps."""
-        if self._alone:
+        if self._alone or self._counted:
             return
         began = time.thread_time()
         allowed = self._share * (began - self._began_s) - self._spent_s
@@ -209,11 +224,27 @@ class Feeder:
             if time.thread_time() >= until or self._monitor.should_stop:
                 break
         self._spent_s += time.thread_time() - began
+        self._weigh(before)
+
+    def _counted_turn(self) -> None:
+        """Touch a fixed number of nonzeros, fewer while nothing helps: HiGHS asks for offers at repeatable moments."""
+        began, before = time.thread_time(), self._portfolio.objective
+        until = self._portfolio.effort + int(self._effort * self._share / _MOST_SHARE)
+        for _ in self._work:
+            if self._portfolio.effort >= until or self._monitor.should_stop:
+                break
+        self._spent_s += time.thread_time() - began
+        self._weigh(before)
+
+    def _weigh(self, before: float) -> None:
+        """Give the heuristics their full share again when they found something, else less."""
         better = self._portfolio.objective < min(before, self._known)
         self._share = _MOST_SHARE if better else max(_LEAST_SHARE, _DECAY * self._share)
 
     def offer(self) -> Floats | None:
         """The incumbent of the portfolio when HiGHS does not know of anything as good."""
+        if self._counted:
+            self._counted_turn()
         portfolio = self._portfolio
         values, objective = portfolio.best, portfolio.objective
         if values is None or objective >= self._known - _CLEARLY * max(

@@ -9,6 +9,7 @@ import numpy as np
 
 _DECAY = 0.7
 _LEAST_WEIGHT = 0.15
+_LEAST_HOPE = 0.5
 _FIRST_SHARE = 0.15
 _LEAST_SHARE = 0.01
 _WIDER = 1.3
@@ -30,7 +31,10 @@ class Arm:
 
 
 class Bandit:
-    """Draws arms in proportion to their reward, with a floor for all; arms not tried yet come first, in order."""
+    """Draws arms in proportion to their reward; arms not tried yet come first, in order.
+
+    A floor keeps all of them in play. It falls to half with the tries that brought nothing.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.arms = [Arm(name) for name in names]
@@ -42,7 +46,8 @@ class Bandit:
             return untried[0]
         rewards = np.array([arm.reward for arm in self.arms])
         best = float(rewards.max())
-        weights = _LEAST_WEIGHT + (rewards / best if best > 0.0 else np.zeros(len(rewards)))
+        hope = np.array([max(_LEAST_HOPE, 2.0 * (arm.wins + 1) / (arm.tries + 2)) for arm in self.arms])
+        weights = _LEAST_WEIGHT * hope + (rewards / best if best > 0.0 else np.zeros(len(rewards)))
         return int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def learn(self, index: int, improvement: float, spent: float) -> None:

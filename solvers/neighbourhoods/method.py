@@ -20,7 +20,7 @@ from apportion.solvers.heuristics.method import find_start
 from apportion.solvers.neighbourhoods.search import Limits, Search
 from apportion.solvers.neighbourhoods.situation import Neighbourhood
 from apportion.solvers.options import SolveOptions
-from apportion.solvers.program import _decide, _start, _whole, solve_program
+from apportion.solvers.program import infeasible_or_unbounded, solve_program, start_values, with_whole_numbers
 from apportion.solvers.result import Answer
 from apportion.solvers.status import Bounds, Status
 
@@ -31,6 +31,7 @@ _FIRST_SHARE = 0.5
 _MOST_SHARE = 0.8
 _LEAST_SHARE = 0.15
 _DECAY = 0.9
+_YIELD = 0.7
 _ROUND_S = 1.0
 _ROUND_PER_ROOT = 2.0
 _LONGEST_ROUND_S = 6.0
@@ -72,7 +73,7 @@ def solve_with_neighbourhoods(
     if not expressible(instance) or not instance.integer.any() or options.backend not in (None, "highs"):
         return solve_program(instance, options, monitor, advisor)
     search = Search(instance, options, monitor, declared)
-    start = _start(instance, options, monitor, advisor)
+    start = start_values(instance, options, monitor, advisor)
     if start is not None and np.isfinite(start).all():
         search.adopt(start)
     turns = Turns(instance, options, monitor, search)
@@ -83,9 +84,9 @@ def solve_with_neighbourhoods(
     native = backend.run(instance, options, monitor, start if search.incumbent is None else search.incumbent)
     turns.close()
     if native.status is Status.INFEASIBLE_OR_UNBOUNDED:
-        native = _decide(instance, Highs(), options, monitor, native)
+        native = infeasible_or_unbounded(instance, Highs(), options, monitor, native)
     if native.values is not None:
-        native = replace(native, values=_whole(instance, native.values, options, monitor))
+        native = replace(native, values=with_whole_numbers(instance, native.values, options, monitor))
     native = _better_of(instance, native, search)
     if search.rounds:
         monitor.log(f"neighbourhoods: {search.wins} of {search.rounds} rounds improved ({search.summary()})")
@@ -187,12 +188,15 @@ class Turns:
         self.spent_s += spent
 
     def hear(self) -> None:
-        """Check and take what HiGHS found."""
+        """Check and take what HiGHS found; where it improves by itself it gets more of the time."""
         while self._waiting:
             values = self._waiting.pop(0)
             self._known = self._best_known(float(self._program.cost @ values) + self._program.offset)
-            if not self._search.adopt(values) and not self._waiting:
-                self._search.adopt(_whole(self._program, values, self._options, self._monitor))
+            better = self._search.adopt(values)
+            if not better and not self._waiting:
+                better = self._search.adopt(_whole(self._program, values, self._options, self._monitor))
+            if better and self._search.rounds:
+                self._share = max(_LEAST_SHARE, _YIELD * self._share)
 
     def _best_known(self, objective: float) -> float:
         sign = self._program.sense.sign

@@ -25,6 +25,8 @@ from apportion.solvers.status import Bounds, Status
 
 _POOL = 12
 _BETTER = 1e-9
+_FINE_GAP = 1e-7  # a gain smaller than the gap of the whole program is still a gain
+_END_WORTH = 1e-6  # while nothing improves, the solver that ends small programs sooner is the better one
 _LEAST_SIZE = 20
 _LARGEST_CP_SAT = 200_000
 _ENDED = (Status.OPTIMAL, Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED)
@@ -74,6 +76,7 @@ class Search:
     ) -> None:
         self._program = program
         self._options = options.with_(start=None, node_limit=None)
+        self._finely = self._options.with_(gap=min(options.gap, _FINE_GAP))
         self._monitor = monitor
         self._structure = Structure(program)
         self._rng = np.random.default_rng(options.seed)
@@ -157,7 +160,7 @@ class Search:
         self.wins += improved
         ended = answer.status in _ENDED
         self._which_piece.learn(which, gain, spent)
-        self._which_solver.learn(which_solver, gain, spent)
+        self._which_solver.learn(which_solver, gain + _END_WORTH * ended, spent)
         resize(arm, finished=ended, improved=improved, effort=effort)
         whole = restriction.radius is None and restriction.step is None
         self.finished = ended and not improved and whole and bool(restriction.free[situation.open].all())
@@ -182,7 +185,7 @@ class Search:
 
     def _solve(self, solver: Backend, part: SubProgram, limits: Limits) -> BackendAnswer:
         budget = Budget(self._monitor, part.program.sense, limits.cpu_s)
-        options = self._options.with_(node_limit=limits.nodes, seed=(self._options.seed + self.rounds) % 2**31)
+        options = self._finely.with_(node_limit=limits.nodes, seed=(self._options.seed + self.rounds) % 2**31)
         try:
             return solver.run(part.program, options, budget, part.start)
         except BackendError as error:

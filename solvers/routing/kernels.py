@@ -404,14 +404,15 @@ def _recreate(
     for position in range(count):
         client = nodes[REMOVED, position]
         room = data.capacity - facts[DEMAND, client]
-        _, route, place = _cheapest_near(
+        cost, route, place = _cheapest_near(
             distance, duration, facts, beside, room, timed, nodes, load, times, random, client
         )
         if route == ABSENT:
-            _, route, place = cheapest_anywhere(
+            cost, route, place = cheapest_anywhere(
                 distance, duration, facts, room, timed, nodes, fleet, load, times, client
             )
-        if (position < seeds or route == ABSENT) and room >= 0.0:
+        forced = position < seeds or route == ABSENT
+        if room >= 0.0 and (forced or distance[0, client] + distance[client, 0] < cost):
             alone = insertion_delta(distance, duration, facts, times, timed, client, 0, 0, np.inf)
             if alone < np.inf:
                 empty = _empty_route(fleet, num_free, num_touched)

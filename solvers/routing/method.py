@@ -17,6 +17,7 @@ from apportion.solvers.result import Answer
 from apportion.solvers.routing import kernels
 from apportion.solvers.routing.bounding.edges import ways_bound
 from apportion.solvers.routing.bounds import Effort, prove, whole
+from apportion.solvers.routing.pool import RoutePool
 from apportion.solvers.routing.search import Search, construction_order
 from apportion.solvers.status import Bounds, Limit, Status
 
@@ -24,7 +25,15 @@ HOT, HOT_WITH_WINDOWS, COLD = 0.3, 1.0, 0.003
 """First (without and with windows) and last temperature of a cycle, in average distances per client."""
 OPENING = 0.05
 """How often an iteration sends its first client on a route of its own."""
-BOUND_SHARE = 0.35
+OPENING_WITH_WINDOWS, OPENING_LONG = 0.1, 0.3
+"""The same with time windows; and where capacity would allow long routes, so that the shortest plan has many more."""
+LONG_ROUTES = 20.0
+POLISH_SHARE = 0.15
+"""The part of a cycle's time for set partitioning over the routes seen."""
+MOST_CLIENTS_POLISHED = 300
+POLISHED_CHUNK_S = 0.02
+"""Seconds between snapshots of the routes where they are kept."""
+BOUND_SHARE = 0.25
 """The part of a time limit that goes into the lower bound."""
 WARM_UP = 0.1
 """The part of a budget that is spent before the bound, which gains from a good plan."""
@@ -69,8 +78,18 @@ class _Run:
         build_s = self.monitor.elapsed_s
         self._report("construction")
         self._counts: dict[str, int] = {}
+        self._pool = RoutePool(self.instance)
+        self._kept: Search | None = None
+        self._work = 0
         limit = self._by_time() if self._goes_by_time() else self._by_iterations()
         return self._answer(limit, build_s)
+
+    @property
+    def _opening(self) -> float:
+        if not self.instance.has_time_windows:
+            return OPENING
+        is_long = self.instance.num_clients > LONG_ROUTES * self.instance.least_vehicles
+        return OPENING_LONG if is_long else OPENING_WITH_WINDOWS
 
     @property
     def _hot(self) -> float:
@@ -118,6 +137,12 @@ class _Run:
         if self.search.num_absent == 0:
             self.monitor.incumbent(self.search.best, "H" if message else "L", message)
 
+    def _look(self) -> None:
+        """Between chunks: report, and keep the routes for later."""
+        self._report()
+        if self._polishes:
+            self._pool.add(self.search.current())
+
     def _prove(self, effort: Effort) -> None:
         plan = self.search.plan() if self.search.num_absent == 0 else None
         self._counts |= prove(self.instance, plan, self.monitor, effort, self._proven)
@@ -129,15 +154,52 @@ class _Run:
         if not self._finished():
             self._prove(Effort(BOUND_SHARE * left, most_rounds=10_000, most_pivots=10**9, most_labels=10**9))
         left = self.monitor.remaining_s
-        rate = self.search.iterations / max(self._searched_s, 1e-9)
+        rate = (self._work + self.search.iterations) / max(self._searched_s, 1e-9)
         cycles = max(1, int(left * rate / (ITERATIONS_PER_CLIENT * max(100, self.instance.num_clients))))
         for cycle in range(cycles):
             if self._finished():
                 break
-            self._cool_by_time(self.monitor.remaining_s / (cycles - cycle), self._hot)
+            share = POLISH_SHARE if self._polishes else 0.0
+            self._begin_anew(cycle)
+            self._cool_by_time((1.0 - share) * self.monitor.remaining_s / (cycles - cycle), self._hot)
+            self._settle()
+            self._polish(share * self.monitor.remaining_s / (cycles - cycle))
         return Limit.TIME
 
     _searched_s = 0.0
+
+    @property
+    def _polishes(self) -> bool:
+        """Windows and short routes: set partitioning over the routes seen pays there, and fresh starts do."""
+        few = self.instance.num_clients <= MOST_CLIENTS_POLISHED
+        return few and self.instance.has_time_windows
+
+    def _begin_anew(self, cycle: int) -> None:
+        """Every other cycle of a small instance starts from nothing; the better search goes on."""
+        if cycle % 2 == 0 or not self._polishes or self.search.num_absent:
+            return
+        self._kept, self._work = self.search, self._work + self.search.iterations
+        fresh = Search.begin(self.instance, self.options.seed + cycle)
+        fresh.place(None, construction_order(self.instance), self.instance.num_clients)
+        self.search = fresh
+
+    def _settle(self) -> None:
+        """Go on with the better of two searches."""
+        kept, self._kept = self._kept, None
+        if kept is not None and (self.search.num_absent > 0 or kept.best <= self.search.best):
+            self._work += self.search.iterations - kept.iterations
+            self.search = kept
+
+    def _polish(self, seconds: float) -> None:
+        if not self._polishes or self._finished() or self.search.num_absent:
+            return
+        best = self.search.plan()
+        self._pool.add(list(best.routes))
+        better = self._pool.polished(best, min(seconds, self.monitor.remaining_s), self.options, self.monitor)
+        if better is not None:
+            self._work += self.search.iterations
+            self.search = self._constructed(better, construction_order(self.instance), 0)
+            self._report("set partitioning")
 
     def _cool_by_time(self, seconds: float, hot: float) -> None:
         """One cycle from ``hot`` to COLD, spread over ``seconds`` of wall clock."""
@@ -149,12 +211,12 @@ class _Run:
             done = (now - begun) / seconds
             step = min(1.0 - done, CHUNK_S / seconds)
             cooling = (COLD / hot) ** (step / iterations)
-            self.search.run(iterations, edge * hot * (COLD / hot) ** done, cooling, OPENING)
-            self._report()
+            self.search.run(iterations, edge * hot * (COLD / hot) ** done, cooling, self._opening)
+            self._look()
             took = max(self.monitor.elapsed_s - now, 1e-6)
             self._searched_s += took
             now = self.monitor.elapsed_s
-            wanted = min(CHUNK_S, max(0.01, seconds / 20.0))
+            wanted = min(POLISHED_CHUNK_S if self._polishes else CHUNK_S, max(0.01, seconds / 20.0))
             iterations = max(1, min(4 * iterations, int(iterations * wanted / took)))
 
     def _by_iterations(self) -> Limit:
@@ -167,9 +229,12 @@ class _Run:
         if not self._finished():
             self._prove(Effort())
         idle = 0
-        for length in lengths:
+        for number, length in enumerate(lengths):
             before = self.search.best, self.search.num_absent
+            self._begin_anew(number)
             self._cool_by_count(length - (warm_up if budget is not None else 0), self._hot)
+            self._settle()
+            self._polish(inf)
             idle = idle + 1 if (self.search.best, self.search.num_absent) == before else 0
             if self._finished() or idle >= _IDLE_CYCLES:
                 break
@@ -184,13 +249,13 @@ class _Run:
         done = 0
         while done < iterations and not self._finished():
             chunk = min(_CHUNK_ITERATIONS, iterations - done)
-            temperature = self.search.run(chunk, temperature, cooling, OPENING)
+            temperature = self.search.run(chunk, temperature, cooling, self._opening)
             done += chunk
-            self._report()
+            self._look()
 
     def _answer(self, limit: Limit, build_s: float) -> Answer[Routes]:
         dual = self.monitor.bounds.dual
-        counts = {"iterations": self.search.iterations, **self._counts}
+        counts = {"iterations": self._work + self.search.iterations, **self._counts}
         if self.monitor.cancelled.is_set():
             limit = Limit.INTERRUPTED
         elif self.monitor.should_stop:

@@ -133,6 +133,18 @@ class Search:
         """Go on from the best routes."""
         kernels.recover_best(self.data, self.state)
 
+    def current(self) -> list[tuple[int, ...]]:
+        """The routes as they are now, not the best; they may leave clients out."""
+        succ, routes = self.state.nodes[kernels.SUCC].tolist(), []
+        for first in self.state.fleet[kernels.FIRST, :-1].tolist():
+            route, client = [], first
+            while client != 0:
+                route.append(client)
+                client = succ[client]
+            if route:
+                routes.append(tuple(route))
+        return routes
+
     def plan(self) -> Routes:
         """The best routes, by their first client."""
         routes = []

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apportion.api import solve
+    from apportion.api import explain, solve
     from apportion.instances.core import Sense
     from apportion.instances.errors import (
         ApportionError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "explain": "apportion.api",
     "solve": "apportion.api",
     "Sense": "apportion.instances.core",
     "ApportionError": "apportion.instances.errors",
@@ -80,6 +81,7 @@ __all__ = [
     "Verdict",
     "Violation",
     "check",
+    "explain",
     "generate",
     "read",
     "read_plan",

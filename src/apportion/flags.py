@@ -49,6 +49,14 @@ class SolveFlags:
         bool, Parameter(help="Repeat exactly: limits by work, not time.", negative="", show_default=False)
     ] = False
     node_limit: Annotated[int | None, Parameter(help="Branch-and-bound nodes, or iterations.")] = None
+    verify: Annotated[
+        bool,
+        Parameter(
+            help="Solve programs again with another backend; a contradicted answer is refused with exit code 6.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False
     page: Annotated[bool, Parameter(help="Write the page with pictures, of a batch.", show_default=False)] = True
     verbose: Annotated[
         bool, Parameter(help="Show the solver's own log too, of one instance.", negative="", show_default=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apportion.instances.core import Json
+from apportion.solvers.result import Agreement
 from apportion.solvers.status import Limit, Status
 
 PLAN_CHECKED, NO_PLAN, USAGE, INFEASIBLE, BAD_FILE, MISSING_BACKEND, FAILED_CHECK, INTERNAL = 0, 1, 2, 3, 4, 5, 6, 70
@@ -70,6 +71,9 @@ def exit_code_of(result: Json) -> int:
     if status == Status.NO_SOLUTION:
         return NO_PLAN
     if status == Status.ERROR:
+        opinion = result.get("second_opinion")
+        if opinion is not None and opinion["agreement"] == Agreement.CONTRADICTED:
+            return FAILED_CHECK
         verdict = result["verdict"]
         return FAILED_CHECK if verdict is not None and result["message"] else INTERNAL
     return INFEASIBLE

@@ -16,7 +16,7 @@ from apportion.instances.core import Json, Plan, Sense
 from apportion.instances.plans import PLANS
 from apportion.models.verdict import Verdict, Violation
 from apportion.solvers.events import Event
-from apportion.solvers.result import Result, Timings
+from apportion.solvers.result import Agreement, Result, SecondOpinion, Timings
 from apportion.solvers.status import Bounds, Limit, Status
 
 TABLE_HEADING = f"{'time':>9}  {'by':<2} {'objective':>16} {'bound':>16} {'gap':>9} {'nodes':>9}"
@@ -108,6 +108,7 @@ def report_rows(data: Json) -> list[tuple[str, str]]:
         ("measures", _pairs((data["verdict"] or {}).get("measures", {}))),
         ("further", _pairs(data["extras"])),
         ("check", check_text(data["verdict"])),
+        ("verify", _opinion_text(data.get("second_opinion"))),
         ("seed", str(data["seed"])),
         ("solver says", data["native_status"]),
         ("message", data["message"]),
@@ -121,9 +122,18 @@ def timing_text(timings: Timings) -> str:
     '1.50 s: read 0.50 s, build 0.00 s, solve 1.00 s, check 0.00 s; CPU 1.25 s'
     """
     parts = ", ".join(
-        f"{name} {seconds(getattr(timings, f'{name}_s'))}" for name in ("read", "build", "solve", "check")
+        f"{name} {seconds(getattr(timings, f'{name}_s'))}"
+        for name in ("read", "build", "solve", "check", *(("verify",) if timings.verify_s else ()))
     )
     return f"{seconds(timings.total_s)}: {parts}; CPU {seconds(timings.cpu_s)}"
+
+
+def _opinion_text(opinion: Json | None) -> str:
+    return "" if opinion is None else str(_opinion_of(opinion))
+
+
+def _opinion_of(data: Json) -> SecondOpinion:
+    return SecondOpinion(Agreement(data["agreement"]), data["backend"], data["message"])
 
 
 def _pairs(figures: Mapping[str, float]) -> str:
@@ -255,6 +265,7 @@ def result_to_dict(result: Result[Any], *, with_plan: bool = True) -> Json:
         "versions": dict(result.versions),
         "native_status": result.native_status,
         "message": result.message,
+        "second_opinion": None if result.second_opinion is None else asdict(result.second_opinion),
         "plan": _plan_dict(result.plan) if with_plan else None,
         "rejected_plan": _plan_dict(result.rejected_plan) if with_plan else None,
     }
@@ -284,6 +295,7 @@ def result_from_dict(data: Json) -> Result[Any]:
         native_status=data["native_status"],
         message=data["message"],
         rejected_plan=_plan_of(data["problem"], data["rejected_plan"]),
+        second_opinion=_opinion_of(data["second_opinion"]) if data.get("second_opinion") else None,
     )
 
 

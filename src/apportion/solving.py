@@ -79,6 +79,7 @@ def tasks_of(files: Sequence[str], flags: SolveFlags) -> tuple[list[Task], Desti
         backend=flags.backend,
         deterministic=flags.deterministic,
         node_limit=flags.node_limit,
+        verify=flags.verify,
     )
     _require_positive("--jobs", flags.jobs)
     _require_positive("--hard-limit", flags.hard_limit)
@@ -214,7 +215,8 @@ def jobs_of(flags: SolveFlags) -> int:
 
 def hard_limit_of(flags: SolveFlags) -> float:
     """Seconds after which the worker of an instance is killed."""
-    return flags.hard_limit if flags.hard_limit is not None else 2 * flags.time_limit + 60
+    solves = 3 if flags.verify else 2
+    return flags.hard_limit if flags.hard_limit is not None else solves * flags.time_limit + 60
 
 
 def opening(tasks: Sequence[Task], flags: SolveFlags, num_kept: int) -> str:

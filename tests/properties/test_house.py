@@ -21,6 +21,7 @@ from apportion.solvers.solve import solve_instance
 
 SIZES: dict[str, dict[str, Any]] = {
     "cluster-placement": {"nodes": 5, "tasks": 14},
+    "fleet-allocation": {"jobs": 12, "gpus_per_type": 8},
     "vehicle-routing": {"clients": 9},
     "unit-commitment": {"units": 4, "periods": 8},
     "mixed-integer-program": {"kind": "knapsack", "items": 8, "resources": 2},

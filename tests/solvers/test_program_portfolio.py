@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Pipe
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +18,11 @@ from apportion.models.checking import check
 from apportion.solvers import portfolio
 from apportion.solvers.backends import BACKENDS
 from apportion.solvers.backends.scip import Scip
+from apportion.solvers.contestants import Racer, spawned
 from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.portfolio import Race, solve_with_portfolio
+from apportion.solvers.ranking import ranked
 from apportion.solvers.result import Result
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Bounds, Limit, Status
@@ -37,6 +40,8 @@ def cast_as(monkeypatch: pytest.MonkeyPatch) -> Cast:
             key = name.replace("_", "-")
             monkeypatch.setitem(BACKENDS, key, replace(BACKENDS[key], home=f"race_fakes:{home}"))
         monkeypatch.setattr(portfolio, "_HEAD_START_S", 0.0)
+        monkeypatch.setattr(portfolio, "_cores", lambda: 2)
+        monkeypatch.setattr(portfolio, "ranked", lambda _program, names: list(names))
         monkeypatch.setattr(portfolio, "_ORDER", tuple(name.replace("_", "-") for name in homes))
 
     return choose
@@ -46,15 +51,14 @@ def cast_as(monkeypatch: pytest.MonkeyPatch) -> Cast:
 def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The processes that a race started."""
     found: list[int] = []
-    spawned = portfolio._spawned
 
-    def noted(name: str, program: MixedIntegerProgram) -> portfolio.Racer:
+    def noted(name: str, program: MixedIntegerProgram) -> Racer:
         racer = spawned(name, program)
         assert racer.process is not None
         found.append(racer.process.pid)
         return racer
 
-    monkeypatch.setattr(portfolio, "_spawned", noted)
+    monkeypatch.setattr(portfolio, "spawned", noted)
     return found
 
 
@@ -100,11 +104,12 @@ def small_program_points(program: MixedIntegerProgram) -> list[float]:
 
 def test_the_real_solvers_race_without_a_head_start(monkeypatch: pytest.MonkeyPatch, pids: list[int]) -> None:
     monkeypatch.setattr(portfolio, "_HEAD_START_S", 0.0)
+    monkeypatch.setattr(portfolio, "_cores", lambda: 2)
     program = benchmark_program("multi-knapsack", 1, rows=5, columns=40)
     result, _ = raced(program, gap=0.0)
     assert result.status is Status.OPTIMAL
     assert result.objective == pytest.approx(solve_instance(program, SolveOptions(gap=0.0)).objective)
-    assert len(pids) == 2
+    assert len(pids) == 1  # the favourite and HiGHS are in this process
     assert not any(alive(pid) for pid in pids)
 
 
@@ -192,14 +197,15 @@ from apportion.solvers.options import SolveOptions
 
 for name, home in (("highs", "Waiter"), ("cp-sat", "Deaf")):
     BACKENDS[name] = replace(BACKENDS[name], home=f"race_fakes:{home}")
-portfolio._ORDER, portfolio._HEAD_START_S, spawned = ("highs", "cp-sat"), 0.0, portfolio._spawned
+portfolio._cores, portfolio.ranked = lambda: 2, lambda program, names: list(names)
+portfolio._ORDER, portfolio._HEAD_START_S, spawned = ("highs", "cp-sat"), 0.0, portfolio.spawned
 
 def noted(*given):
     racer = spawned(*given)
     print(racer.process.pid, flush=True)
     return racer
 
-portfolio._spawned = noted
+portfolio.spawned = noted
 program = benchmark_program("multi-knapsack", 3, rows=3, columns=15)
 portfolio.solve_with_portfolio(program, SolveOptions(), Monitor(program.sense))
 """
@@ -243,6 +249,70 @@ def test_a_single_able_backend_needs_no_race(pids: list[int]) -> None:
         assert solve_instance(program, options, method="portfolio").status is Status.OPTIMAL
     assert solve_instance(program.relaxed(), method="portfolio").status is Status.OPTIMAL
     assert not pids
+
+
+def test_what_must_repeat_is_solved_by_the_favourite_alone(pids: list[int]) -> None:
+    program = small()
+    favourite = ranked(program, ("highs", "scip", "cp-sat"))[0]
+    for options in (SolveOptions(deterministic=True), SolveOptions(node_limit=10**6)):
+        first, second = (solve_instance(program, options, method="portfolio") for _ in range(2))
+        assert first.native_status.startswith(favourite)
+        assert (first.plan, first.bounds, first.counts) == (second.plan, second.bounds, second.counts)
+    assert not pids
+
+
+def test_one_core_goes_to_the_favourite(pids: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portfolio, "_cores", lambda: 1)
+    result, logs = raced(small())
+    assert result.status is Status.OPTIMAL
+    assert any("runs alone: no cores" in line for line in logs)
+    assert not pids
+
+
+def sleeper(name: str, patience: int, dual: float) -> Racer:
+    """A process that does nothing, which claims ``dual``."""
+    ours, _ = Pipe()
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return Racer(name, ours, Bounds(float("-inf"), dual), process=process, patience=patience)
+
+
+def test_ranks_are_corrected_by_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portfolio, "_RANK_EVERY_S", 0.0)
+    program = small()
+    logs: list[str] = []
+    monitor = Monitor(program.sense, lambda event: logs.append(event.message))
+    contest = Race(program, SolveOptions(), monitor)
+    best = solve_instance(program, SolveOptions(gap=0.0)).plan
+    assert best is not None
+    assert contest.take("start", best.to_array(program))
+    value = contest._bounds().primal
+    contest.racers = [
+        sleeper("slow", 0, value * 1.5),
+        sleeper("close", 10, value * 1.01),
+        sleeper("far", 10, value * 9),
+    ]
+    try:
+        for expected in ([19, 10, 10], [19, 10, 19], [19, 10, 19]):
+            contest._next_look = 0.0
+            contest._rank_again()
+            assert [racer.patience for racer in contest.racers] == expected
+        slow = contest.racers[0].process
+        assert slow is not None
+        assert os.getpriority(os.PRIO_PROCESS, slow.pid) == 19
+        assert "close closes the gap sooner: slow steps back" in logs
+    finally:
+        for racer in contest.racers:
+            racer.end()
+    contest.racers[0].step_back(19)  # a process that is gone is no error
+
+
+def test_the_cpu_seconds_of_every_process_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portfolio, "_HEAD_START_S", 0.0)
+    monkeypatch.setattr(portfolio, "_cores", lambda: 2)
+    program = benchmark_program("facility", 1, customers=12, facilities=8)
+    result = solve_instance(program, SolveOptions(gap=0.0), method="portfolio")
+    assert set(result.extras) == {"own_process_cpu_s", "scip_cpu_s"}
+    assert all(seconds >= 0.0 for seconds in result.extras.values())
 
 
 def test_scip_takes_a_partners_point() -> None:

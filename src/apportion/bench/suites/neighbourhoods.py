@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import exp, inf, log
+from dataclasses import dataclass, replace
+from math import exp, inf, isfinite, log, nan
 
 from apportion.bench.registry import Context, Measurement, Target, spec
 from apportion.bench.suites.solvers import CASES, Case, warm_up
 from apportion.instances.core import Sense
+from apportion.instances.generate.benchmark_programs import benchmark_program
 from apportion.instances.program import MixedIntegerProgram
 from apportion.solvers.backends import refusal
 from apportion.solvers.backends.registry import is_installed
@@ -30,23 +31,20 @@ _BETTER_BAR = 0.7
 _WORSE_BAR = 0.001
 _SLOWER_BAR = 1.25
 _SAME = 1e-9
+_LONGER = 1.5
+_LEAST_S = 1e-3
 _FINISHED = (Status.OPTIMAL, Status.INFEASIBLE)
 
 _HARD = (
-    "set-cover-500x1000",
     "set-cover-1000x2000",
-    "facility-200x100",
-    "multi-knapsack-30x500",
-    "assignment-20x200",
-    "lot-sizing-20x30",
-    "lot-sizing-30x40",
-    "network-30x200x20",
-    "scpnre1",
     "scpclr10",
-    "d20200",
+    "auction-300x1500",
+    "independent-set-1000",
     "d10400",
     "e20200",
-    "mknapcb1",
+    "multi-knapsack-30x500",
+    "lot-sizing-30x40",
+    "facility-200x100",
     "c41",
 )
 _RACED = (
@@ -64,7 +62,7 @@ _QUICK_RACE = Case("independent-set-40", "independent-set", (("nodes", 40),))
 
 @dataclass(frozen=True)
 class Run:
-    """How one solve ended: CPU seconds of this process and wall-clock seconds."""
+    """How one solve ended: CPU seconds of this process and of those it started, and wall-clock seconds."""
 
     objective: float
     dual: float
@@ -84,7 +82,7 @@ def solved(
 ) -> Run:
     """Solve within ``cpu_limit_s`` of this process, as far as events come to stop it, and ``wall_limit_s``."""
     stop = threading.Event()
-    began_cpu, began = time.process_time(), time.perf_counter()
+    began_cpu, began_all, began = time.process_time(), _cpu_of_all(), time.perf_counter()
 
     def listen(_event: Event) -> None:
         if time.process_time() - began_cpu > cpu_limit_s:
@@ -92,10 +90,15 @@ def solved(
 
     options = SolveOptions(time_limit_s=wall_limit_s, seed=1, backend=backend)
     result = solve_instance(program, options, method=method, listener=listen, cancelled=stop)
-    spent, wall = time.process_time() - began_cpu, time.perf_counter() - began
+    spent, wall = _cpu_of_all() - began_all, time.perf_counter() - began
     objective = result.objective if result.plan is not None else program.sense.sign * inf
     note = f"{result.status} {result.objective:.8g}{f' ({result.message})' if result.message else ''}"
     return Run(objective, result.bounds.dual, result.status in _FINISHED, spent, wall, note)
+
+
+def _cpu_of_all() -> float:
+    """CPU seconds of this process and of the processes that it started and has seen end."""
+    return sum(os.times()[:4])
 
 
 def advantage(ours: float, theirs: float, sense: Sense) -> float:
@@ -175,41 +178,96 @@ def _lns_summary(gains: list[float], limit: float, cpu_s: float) -> Iterator[Mea
 
 @spec("solvers", "portfolio")
 def portfolio(context: Context) -> Iterator[Measurement]:
-    """Wall-clock seconds to the end of the race against those of the fastest solver alone, one thread each."""
+    """Seconds to the end of the race against the fastest solver alone on the same cores, one thread each.
+
+    A solver alone may use half as long again as the race and a second more: one that needs longer is not the fastest.
+    The CPU seconds of the race count all racers, also those in processes of their own.
+    """
     cases = [_QUICK_RACE] if context.quick else _cases(_RACED)
     limit = _QUICK_RACE_LIMIT_S if context.quick else _RACE_LIMIT_S
-    cores = len(os.sched_getaffinity(0))
-    ratios: list[float] = []
+    walls: list[float] = []
+    cpus: list[float] = []
     cpu_s = 0.0
+    if not context.quick:
+        _import_solvers()
     for case in cases:
-        program = case.program(context)
-        able = [name for name in ("highs", "cp-sat", "scip") if not refusal(program, name) and is_installed(name)]
-        raced = solved(program, "portfolio", inf, limit)
-        singles = {name: solved(program, "default", inf, limit, name) for name in able}
-        best = min(singles, key=lambda name: (not singles[name].finished, singles[name].wall_s))
-        if singles[best].finished:
-            ratios.append(raced.wall_s / max(1e-3, singles[best].wall_s))
-        spent = raced.cpu_s + sum(run.cpu_s for run in singles.values())
-        cpu_s += spent
-        told = ", ".join(f"{name} {run.wall_s:.2f} s {run.note}" for name, run in singles.items())
+        measured = _raced(case.program(context), limit)
+        walls += [measured.wall_ratio] if isfinite(measured.wall_ratio) else []
+        cpus += [measured.cpu_ratio] if isfinite(measured.cpu_ratio) else []
+        cpu_s += measured.spent_s
         yield Measurement(
             case.name,
-            f"wall-clock seconds, {cores} cores, limit {limit:g} s",
-            raced.wall_s,
-            singles[best].wall_s,
-            f"{best} alone",
+            f"wall-clock seconds, {_cores()} cores, limit {limit:g} s",
+            measured.race.wall_s,
+            measured.best.wall_s,
+            f"{measured.best_name} alone",
             seeds=(1,),
-            cpu_s=spent,
-            note=f"portfolio {raced.note}; {told}",
+            cpu_s=measured.spent_s,
+            note=measured.note,
         )
-    yield Measurement(
-        f"{len(ratios)} programs that a solver finishes",
-        f"largest ratio of wall-clock seconds, {cores} cores",
-        max(ratios, default=float("nan")),
-        1.0 if ratios else None,
-        "the fastest alone",
-        Target("ratio", "<=", _SLOWER_BAR),
-        (1,),
-        cpu_s,
-        note=f"geometric mean {exp(sum(map(log, ratios)) / len(ratios)):.3g}" if ratios else "none finished",
-    )
+    yield from _race_summary(walls, cpus, cpu_s)
+
+
+def _race_summary(walls: list[float], cpus: list[float], cpu_s: float) -> Iterator[Measurement]:
+    case = f"{len(walls)} programs that a solver finishes"
+    for what, ratios, target in (
+        ("wall-clock seconds", walls, Target("ratio", "<=", _SLOWER_BAR)),
+        ("CPU seconds of all racers", cpus, None),
+    ):
+        yield Measurement(
+            case,
+            f"largest ratio of {what}, {_cores()} cores",
+            max(ratios, default=float("nan")),
+            1.0 if ratios else None,
+            "the fastest alone, one core",
+            target,
+            (1,),
+            cpu_s,
+            note=f"geometric mean {exp(sum(map(log, ratios)) / len(ratios)):.3g}" if ratios else "none finished",
+        )
+
+
+@dataclass(frozen=True)
+class Raced:
+    """A race beside the fastest single solver; the ratios are NaN when no solver finishes alone."""
+
+    race: Run
+    best: Run
+    best_name: str
+    spent_s: float
+    note: str
+
+    @property
+    def wall_ratio(self) -> float:
+        """Wall-clock seconds of the race per second of the fastest alone."""
+        return self.race.wall_s / max(_LEAST_S, self.best.wall_s) if self.best.finished else nan
+
+    @property
+    def cpu_ratio(self) -> float:
+        """CPU seconds of all racers per CPU second of the fastest alone."""
+        return self.race.cpu_s / max(_LEAST_S, self.best.cpu_s) if self.best.finished else nan
+
+
+def _raced(program: MixedIntegerProgram, limit: float) -> Raced:
+    able = [name for name in ("highs", "cp-sat", "scip") if not refusal(program, name) and is_installed(name)]
+    race = solved(program, "portfolio", inf, limit)
+    alone_s = min(limit, _LONGER * race.wall_s + 1.0) if race.finished else limit
+    singles = {name: solved(program, "default", inf, alone_s, name) for name in able}
+    best = min(singles, key=lambda name: (not singles[name].finished, singles[name].wall_s))
+    spent = race.cpu_s + sum(run.cpu_s for run in singles.values())
+    told = ", ".join(f"{name} {run.wall_s:.2f} s ({run.cpu_s:.2f} CPU) {run.note}" for name, run in singles.items())
+    raced = Raced(race, singles[best], best, spent, "")
+    ratios = f"wall ratio {raced.wall_ratio:.3g}, CPU ratio {raced.cpu_ratio:.3g}"
+    return replace(raced, note=f"{ratios}; portfolio {race.wall_s:.2f} s ({race.cpu_s:.2f} CPU) {race.note}; {told}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _import_solvers() -> None:
+    """Load every backend, so that no solver alone and no race pays for it in this process."""
+    program = benchmark_program("set-cover", 0, rows=10, columns=20)
+    for name in ("highs", "cp-sat", "scip"):
+        if is_installed(name):
+            solve_instance(program, SolveOptions(backend=name))

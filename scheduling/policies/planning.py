@@ -1,0 +1,97 @@
+"""Schedulers that look at what is left of every job."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apportion.instances.program import Floats
+from apportion.instances.trace import Longs
+from apportion.scheduling.simulator.view import RoundView
+from apportion.solvers.rounds.planner import PlanTask, PlanWeights, plan_order
+
+
+class PlanningScheduler:
+    """Plans the order of all known jobs on one type of GPU and runs those that start now.
+
+    Parameters
+    ----------
+    weights
+        What the plan should be good at.
+    restart_s
+        What a start costs.
+    moves
+        Steps of the search in every round in which jobs came or went.
+    seed
+        Same seed, same plans.
+    """
+
+    def __init__(
+        self, weights: PlanWeights = PlanWeights(), restart_s: float = 20.0, moves: int = 2000, seed: int = 0  # noqa: B008
+    ) -> None:
+        self._weights, self._restart_s, self._moves, self._seed = weights, restart_s, moves, seed
+        self._order: list[int] = []
+
+    def choose(self, view: RoundView) -> Longs:
+        """The types of the next round."""
+        chosen = np.full(len(view.jobs), -1, np.int64)
+        kind = int(np.argmax(view.capacity))
+        rows = np.flatnonzero((view.throughput[:, kind] > 0) & (view.num_gpus <= view.capacity[kind]))
+        if not len(rows):
+            return chosen
+        position = {job: place for place, job in enumerate(view.jobs[rows].tolist())}
+        first = [position[job] for job in self._order if job in position]
+        seen = set(first)
+        first += [place for place in range(len(rows)) if place not in seen]
+        plan = plan_order(
+            self._task(view, rows, kind), self._weights, np.array(first, np.int64), moves=self._moves, seed=self._seed
+        )
+        self._order = view.jobs[rows][plan.order].tolist()
+        chosen[rows[plan.start_s == 0.0]] = kind
+        return chosen
+
+    def _task(self, view: RoundView, rows: Longs, kind: int) -> PlanTask:
+        contention = max(1.0, view.num_arrived / max(1, int(view.capacity.sum())))
+        return PlanTask(
+            np.maximum(view.remaining_s[rows], 1.0),
+            view.num_gpus[rows],
+            view.now_s - view.arrival_s[rows],
+            view.alone_s[rows] * contention,
+            (view.current_type[rows] == kind).astype(np.int64),
+            int(view.capacity[kind]),
+            view.length_s,
+            self._restart_s,
+        )
+
+
+class ShortestScheduler:
+    """Shortest remaining work first, each job on the free type where it is done first.
+
+    Parameters
+    ----------
+    gpu_power
+        Work is remaining time times GPUs to this power: 0 counts time only, 1 GPU-time.
+    patience
+        A job does not take a type on which it needs more than this many times its shortest time.
+    """
+
+    def __init__(self, gpu_power: float = 0.5, patience: float = np.inf) -> None:
+        self._gpu_power, self._patience = gpu_power, patience
+
+    def choose(self, view: RoundView) -> Longs:
+        """The types of the next round."""
+        rest = _rest(view)
+        shortest = rest.min(axis=1)
+        chosen = np.full(len(view.jobs), -1, np.int64)
+        free, gpus = view.capacity.copy(), view.num_gpus
+        for row in np.argsort(shortest * gpus**self._gpu_power, kind="stable").tolist():
+            here = np.where((free >= gpus[row]) & (rest[row] <= self._patience * shortest[row]), rest[row], np.inf)
+            kind = int(np.argmin(here))
+            if np.isfinite(here[kind]):
+                chosen[row] = kind
+                free[kind] -= gpus[row]
+        return chosen
+
+
+def _rest(view: RoundView) -> Floats:
+    rates = view.throughput
+    return np.divide(view.steps_left[:, None], rates, out=np.full(rates.shape, np.inf), where=rates > 0)

@@ -1,0 +1,1 @@
+"""Rich vehicle routing: kernels, the search around them, and the method."""
