@@ -190,7 +190,7 @@ class FleetAllocation:
     @cached_property
     def runnable(self) -> NDArray[np.bool_]:
         """Which jobs can run on some type, (J,). The others wait; :meth:`pending_reason` says why."""
-        can: NDArray[np.bool_] = self.usable.any(axis=1)
+        can: NDArray[np.bool_] = np.asarray(self.usable.any(axis=1), np.bool_)
         return can
 
     @cached_property
@@ -225,7 +225,8 @@ class FleetAllocation:
         """
         share = self.num_gpus / max(1, int(self.runnable.sum())) / self.scale_factor[:, None]
         share = share / np.maximum(1.0, share.sum(axis=1))[:, None]
-        return (self.rates * share).sum(axis=1)
+        alone: Floats = (self.rates * share).sum(axis=1)
+        return alone
 
     def pending_reason(self, job: int) -> str:
         """Why the job at this position can never run; an empty text when it can.

@@ -153,6 +153,3 @@ def with_whole_numbers(program: MixedIntegerProgram, values: Floats, options: So
 
 def _holds(program: MixedIntegerProgram, values: Floats) -> bool:
     return check(program, VariableValues.from_array(program, values)).ok
-
-
-_start, _decide, _whole = start_values, infeasible_or_unbounded, with_whole_numbers

@@ -98,6 +98,9 @@ def parse(text: str, source: Source) -> FleetAllocation:
     except ValidationError as error:
         raise InstanceError(str(source.path), _faults(error)) from error
     faults = FaultList(str(source.path))
+    for table, rows in (("gpu_types", content.gpu_types), ("jobs", content.jobs), ("entities", content.entities)):
+        faults.unique(table, [row.name for row in rows])
+    faults.raise_if_any()
     columns = _columns(faults, content)
     faults.raise_if_any()
     try:
@@ -110,7 +113,6 @@ def _columns(faults: FaultList, content: FleetFile) -> dict[str, Any]:
     types, jobs = content.gpu_types, content.jobs
     type_at = {row.name: t for t, row in enumerate(types)}
     job_at = {row.name: i for i, row in enumerate(jobs)}
-    faults.unique("entities", [row.name for row in content.entities])
     return {
         "gpu_types": tuple(row.name for row in types),
         "num_gpus": [row.num_gpus for row in types],

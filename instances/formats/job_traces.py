@@ -35,9 +35,7 @@ TABLE_NAMES = (
 """Where the throughputs of a ``.trace`` are looked for, beside it and one folder up."""
 
 
-def read_trace(
-    path: str | Path, throughputs: str | Path | None = None, rate_per_hour: float | None = None
-) -> JobTrace:
+def read_trace(path: str | Path, throughputs: str | Path | None = None, rate_per_hour: float | None = None) -> JobTrace:
     """Read a trace of jobs; suffix and content tell which kind it is.
 
     Parameters
@@ -189,7 +187,13 @@ def _generated(
     rates = np.array([table.alone[key] for key in zip(names, gpus, strict=True)])
     jobs = tuple(str(number) for number in range(len(names)))
     return JobTrace(
-        f"{stem(path)}-{rate_per_hour:g}", table.types, jobs, arrival, np.array(steps), np.array(gpus), rates,
+        f"{stem(path)}-{rate_per_hour:g}",
+        table.types,
+        jobs,
+        arrival,
+        np.array(steps),
+        np.array(gpus),
+        rates,
         kinds=tuple(names),
     )
 

@@ -207,10 +207,16 @@ class _Case:
         in_use = bus[:, 1] != _ISOLATED
         isolated = set(numbers[~in_use].tolist())
         everywhere = set(numbers.tolist())
-        for name, column, values in (("branch", "F_BUS", ends[0]), ("branch", "T_BUS", ends[1]), ("gen", "GEN_BUS", at)):
+        for name, column, values in (
+            ("branch", "F_BUS", ends[0]),
+            ("branch", "T_BUS", ends[1]),
+            ("gen", "GEN_BUS", at),
+        ):
             for row in [r for r, value in enumerate(values.tolist()) if value not in everywhere][:5]:
                 faults.add(f"mpc.{name} row {row + 1}, {column}", "is no bus of mpc.bus", int(values[row]))
-        cut_off = np.array([f in isolated or t in isolated for f, t in zip(*(e.tolist() for e in ends), strict=True)], bool)
+        cut_off = np.array(
+            [f in isolated or t in isolated for f, t in zip(*(e.tolist() for e in ends), strict=True)], bool
+        )
         lines = (branch[:, 10] > 0) & ~cut_off if len(branch) else np.zeros(0, np.bool_)
         running = (gen[:, 7] > 0) & ~np.array([value in isolated for value in at.tolist()], bool)
         if len(costs) not in (len(gen), 2 * len(gen)):
@@ -289,7 +295,9 @@ class _Case:
         loads = re.fullmatch(r"load_(mw|mvar)\[0,(\d+)\]", fault.place)
         if loads:
             row = int(self.rows["bus"][int(loads[2])])
-            return Fault(f"mpc.bus row {row}, {'PD' if loads[1] == 'mw' else 'QD'}", fault.message, fault.value, fault.hint)
+            return Fault(
+                f"mpc.bus row {row}, {'PD' if loads[1] == 'mw' else 'QD'}", fault.message, fault.value, fault.hint
+            )
         if match is None or match[1] not in _COLUMNS:
             return fault
         table, columns = _COLUMNS[match[1]]

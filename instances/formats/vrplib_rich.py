@@ -149,9 +149,7 @@ def _lists(sections: dict[str, Rows], name: str, rows: int, faults: FaultList) -
     return [found[key] for key in sorted(found)]
 
 
-def _groups(
-    sections: dict[str, Rows], size: int, num_depots: int, faults: FaultList
-) -> tuple[tuple[int, ...], ...]:
+def _groups(sections: dict[str, Rows], size: int, num_depots: int, faults: FaultList) -> tuple[tuple[int, ...], ...]:
     groups = _lists(sections, "MUTUALLY_EXCLUSIVE_GROUP", 0, faults)
     inside = all(num_depots < node <= size for group in groups for node in group)
     faults.require(inside, "MUTUALLY_EXCLUSIVE_GROUP_SECTION", f"must name clients in {num_depots + 1}..{size}")

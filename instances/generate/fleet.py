@@ -79,6 +79,7 @@ def generate_fleet(
     steps = np.round(fastest * hours * 3600.0)
     elapsed = np.round(random.exponential(3600.0, jobs))
     gpus = np.full(types, gpus_per_type or max(_SCALES[-1], -(-jobs // 8)), np.int64)
+    arrival: Floats = np.round(np.cumsum(random.exponential(60.0, jobs))).astype(np.float64)
     promised = random.random(jobs) < promised_fraction
     equal = np.minimum(1.0, gpus.sum() / jobs) / np.array(_SCALES)[size]
     owner = random.integers(entities, size=jobs) if entities else np.zeros(jobs, np.int64)
@@ -93,7 +94,7 @@ def generate_fleet(
         steps_left=steps,
         elapsed_s=elapsed,
         isolated_so_far_s=np.round(elapsed * random.uniform(0.5, 1.0, jobs)),
-        arrival_s=np.round(np.cumsum(random.exponential(60.0, jobs))),
+        arrival_s=arrival,
         slo_s=np.where(promised, np.round(8.0 * hours * 3600.0 / equal), np.inf),
         entities=tuple(f"team-{i}" for i in owner) if entities else ("",) * jobs,
         cost_per_gpu_hour=np.array([kind[3] for kind in _KINDS[:types]]),

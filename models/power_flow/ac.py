@@ -158,10 +158,10 @@ class Columns:
     reactive: int
 
     @classmethod
-    def of(cls, instance: OptimalPowerFlow, devices: Devices, state: int, pairs: int = 0) -> Columns:
-        """With ``state`` columns for each bus and two for each of ``pairs``, by period."""
+    def of(cls, instance: OptimalPowerFlow, devices: Devices, state: int, more: int = 0) -> Columns:
+        """With ``state`` columns for each bus and ``more`` for the branches, by period."""
         periods = instance.num_periods
-        network = periods * (state * len(instance.buses) + 2 * pairs)
+        network = periods * (state * len(instance.buses) + more)
         return cls(network, devices.size, periods * len(instance.generators))
 
     @property

@@ -78,17 +78,18 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    """The relaxation of an instance. Columns: ``w`` by bus, ``wr``, ``wi`` by pair, devices, reactive outputs, slacks.
+    """The relaxation of an instance.
 
-    ``sent`` (4 * branches, columns) gives active and reactive power at both ends; ``slack`` is where the slacks of an
-    elastic relaxation lie, in MW and MVAr per ``base``, empty otherwise.
+    Columns: ``w`` by bus, ``wr`` and ``wi`` by pair, the power into each branch (from p, from q, to p, to q), devices,
+    reactive outputs, slacks. ``sent`` is where the power of branches begins; ``slack`` is where the slacks of an elastic
+    relaxation lie, in per unit, empty otherwise.
     """
 
     instance: OptimalPowerFlow
     devices: Devices
     program: NonlinearProgram
     pairs: Pairs
-    sent: Matrix
+    sent: int
     slack: slice
 
     def start(self) -> Floats:
@@ -96,7 +97,7 @@ class Relaxation:
         periods, buses, pairs = self.instance.num_periods, len(self.instance.buses), len(self.pairs.one)
         middle = 0.5 * (self.program.lower + self.program.upper)
         middle[: periods * (buses + pairs)] = 1.0
-        middle[periods * (buses + pairs) : periods * (buses + 2 * pairs)] = 0.0
+        middle[periods * (buses + pairs) : periods * (buses + 2 * pairs + 4 * len(self.instance.branches))] = 0.0
         return np.asarray(np.clip(middle, self.program.lower, self.program.upper))
 
     def voltages(self, values: Floats) -> tuple[Floats, Floats]:
@@ -163,14 +164,11 @@ class Relaxation:
 
     def _rating_cuts(self, values: Floats, duals: Floats, end: str) -> tuple[Matrix, Floats, Floats]:
         """``u.(p, q) <= rate`` for a unit vector ``u``."""
-        count = self.sent.shape[0] // 4
         rated, squared = rated_branches(self.instance)
-        first = 0 if end == "from" else 2 * count
-        active, reactive = self.sent[first + rated], self.sent[first + count + rated]
-        p, q = active @ values, reactive @ values
-        length = np.maximum(np.hypot(p, q), _SMALLEST)
-        rows = sparse.diags_array(p / length) @ active + sparse.diags_array(q / length) @ reactive
-        return Matrix(rows), 2.0 * duals * length, np.sqrt(squared)
+        columns = power_columns(self.instance, self.sent, end)[:, rated]
+        length = np.maximum(np.hypot(*values[columns]), _SMALLEST)
+        entries = (values[columns] / length).ravel(), (np.tile(np.arange(len(rated)), 2), columns.ravel())
+        return Matrix(entries, shape=(len(rated), len(values))), 2.0 * duals * length, np.sqrt(squared)
 
 
 def formulate_soc(instance: OptimalPowerFlow, elastic: bool = False) -> Relaxation:
@@ -185,17 +183,18 @@ def formulate_soc(instance: OptimalPowerFlow, elastic: bool = False) -> Relaxati
     """
     devices, pairs = Devices.of(instance), Pairs.of(instance)
     periods, size = instance.num_periods, instance.num_periods * len(instance.buses)
-    columns = Columns.of(instance, devices, state=1, pairs=len(pairs.one))
+    columns = Columns.of(instance, devices, 1, 2 * len(pairs.one) + 4 * len(instance.branches))
     families = Families(columns.size)
     add_balance(families, instance, devices, columns)
     add_ratings(families, instance)
-    power = sent_matrix(instance, pairs, columns.size)
+    begin = periods * (len(instance.buses) + 2 * len(pairs.one))
+    _add_power(families, instance, pairs, begin)
     cones = families.add("cone", np.full(periods * len(pairs.one), -np.inf), np.zeros(periods * len(pairs.one)))
     _add_angles(families, instance, pairs)
     add_devices(families, instance, devices, columns)
     matrix, row_lower, row_upper = families.finished()
-    matrix = Matrix(matrix + _taken(instance, families, power, columns.size))
-    lower, upper = _limits(instance, devices, pairs)
+    matrix = Matrix(matrix + _taken(instance, families, begin))
+    lower, upper = (np.concatenate(side) for side in _limits(instance, devices, pairs))
     linear, quadratic = columns.cost(devices, instance.base_mva)
     constant, slack = devices.constant, slice(columns.size, columns.size)
     if elastic:
@@ -206,12 +205,28 @@ def formulate_soc(instance: OptimalPowerFlow, elastic: bool = False) -> Relaxati
         lower, upper = np.append(lower, np.zeros(4 * size)), np.append(upper, np.full(4 * size, most))
         linear = np.append(np.zeros(columns.size), np.full(4 * size, instance.base_mva))
         quadratic, constant = np.zeros(len(linear)), 0.0
-    elements = (_cone_elements(families, instance, pairs, cones), _rating_elements(families, instance, pairs))
+    elements = (_cone_elements(families, instance, pairs, cones), _rating_elements(families, instance, begin))
     program = NonlinearProgram(
         lower, upper, constant, linear, quadratic, matrix, row_lower, row_upper, elements, families.slices
     )
-    wide = Matrix(sparse.hstack([power, sparse.csr_array((power.shape[0], len(lower) - columns.size))]))
-    return Relaxation(instance, devices, program, pairs, wide, slack)
+    return Relaxation(instance, devices, program, pairs, begin, slack)
+
+
+def power_columns(instance: OptimalPowerFlow, begin: int, end: str) -> Ints:
+    """The columns of active and reactive power at one end of each branch by period, shape (2, branches by period)."""
+    count = instance.num_periods * len(instance.branches)
+    first = begin + (0 if end == "from" else 2 * count)
+    return np.array([first + np.arange(count), first + count + np.arange(count)])
+
+
+def _add_power(families: Families, instance: OptimalPowerFlow, pairs: Pairs, begin: int) -> None:
+    """Power into each branch follows from the squares and products of its voltages."""
+    power = sparse.coo_array(sent_matrix(instance, pairs, families.size))
+    count = power.shape[0]
+    row = np.concatenate((power.row, np.arange(count)))
+    column = np.concatenate((power.col, begin + np.arange(count)))
+    entries = np.concatenate((power.data, -np.ones(count)))
+    families.add("power", np.zeros(count), np.zeros(count), Matrix((entries, (row, column)), shape=power.shape))
 
 
 def pair_columns(instance: OptimalPowerFlow, pairs: Pairs) -> Ints:
@@ -247,18 +262,17 @@ def sent_matrix(instance: OptimalPowerFlow, pairs: Pairs, size: int) -> Matrix:
     return Matrix(entries, shape=(4 * count, size))
 
 
-def _taken(instance: OptimalPowerFlow, families: Families, power: Matrix, size: int) -> Matrix:
+def _taken(instance: OptimalPowerFlow, families: Families, begin: int) -> Matrix:
     """What branches and shunts take from each balance, over all rows of the program."""
     f, t = bus_ends(instance)
     total, count = instance.num_periods * len(instance.buses), len(f)
     active, reactive = families.slices["active balance"].start, families.slices["reactive balance"].start
-    rows = np.concatenate((active + f, reactive + f, active + t, reactive + t))
-    gather = Matrix((-np.ones(4 * count), (rows, np.arange(4 * count))), shape=(families.height, 4 * count))
-    shunts = [np.tile(side, instance.num_periods) / instance.base_mva for side in (-instance.buses.shunt_mw, instance.buses.shunt_mvar)]
-    every = np.arange(total)
-    places = (np.concatenate((active + every, reactive + every)), np.tile(every, 2))
-    shunt = Matrix((np.concatenate(shunts), places), shape=(families.height, size))
-    return Matrix(gather @ power + shunt)
+    every, base = np.arange(total), instance.base_mva
+    shunts = np.tile(-instance.buses.shunt_mw / base, instance.num_periods), np.tile(instance.buses.shunt_mvar / base, instance.num_periods)
+    rows = np.concatenate((active + f, reactive + f, active + t, reactive + t, active + every, reactive + every))
+    columns = np.concatenate((begin + np.arange(4 * count), every, every))
+    entries = np.concatenate((-np.ones(4 * count), *shunts))
+    return Matrix((entries, (rows, columns)), shape=(families.height, families.size))
 
 
 def _add_angles(families: Families, instance: OptimalPowerFlow, pairs: Pairs) -> None:
@@ -294,7 +308,7 @@ def _add_angles(families: Families, instance: OptimalPowerFlow, pairs: Pairs) ->
         families.add(name, np.tile(lower, instance.num_periods), np.full(len(row), np.inf), matrix)
 
 
-def _limits(instance: OptimalPowerFlow, devices: Devices, pairs: Pairs) -> tuple[Floats, Floats]:
+def _limits(instance: OptimalPowerFlow, devices: Devices, pairs: Pairs) -> list[tuple[Floats, ...]]:
     """Squares within the voltage limits, products within what voltage and angle limits leave."""
     buses, periods, base = instance.buses, instance.num_periods, instance.base_mva
     least = buses.voltage_min[pairs.one] * buses.voltage_min[pairs.other]
@@ -312,11 +326,25 @@ def _limits(instance: OptimalPowerFlow, devices: Devices, pairs: Pairs) -> tuple
     square = buses.voltage_min**2, buses.voltage_max**2
     reactive = reactive_limits(instance)
     device = devices.lower / base, devices.upper / base
-    sides = [
-        np.concatenate([*(np.tile(one[k], periods) for one in (square, real, imaginary)), device[k], reactive[k]])
+    most_sent = _most_sent(instance)
+    return [
+        (*(np.tile(one[k], periods) for one in (square, real, imaginary)), (-most_sent, most_sent)[k], device[k], reactive[k])
         for k in (0, 1)
     ]
-    return sides[0], sides[1]
+
+
+def _most_sent(instance: OptimalPowerFlow) -> Floats:
+    """The rate of each branch, or what its admittance lets through; once for each kind of power, flat."""
+    g_ff, b_ff, g_ft, b_ft, g_tf, b_tf, g_tt, b_tt = admittance_parameters(instance)
+    f, t = bus_ends(instance)
+    highest = np.tile(instance.buses.voltage_max, instance.num_periods)
+    rate = np.tile(instance.branches.rate_mva / instance.base_mva, instance.num_periods)
+    ways = (
+        np.hypot(g_ff, b_ff) * highest[f] ** 2 + np.hypot(g_ft, b_ft) * highest[f] * highest[t],
+        np.hypot(g_tt, b_tt) * highest[t] ** 2 + np.hypot(g_tf, b_tf) * highest[f] * highest[t],
+    )
+    one, other = (np.minimum(rate, way) for way in ways)
+    return np.concatenate([one, one, other, other])
 
 
 def _cone_elements(families: Families, instance: OptimalPowerFlow, pairs: Pairs, rows: slice) -> Elements:
@@ -327,21 +355,13 @@ def _cone_elements(families: Families, instance: OptimalPowerFlow, pairs: Pairs,
     return Elements(lambda v, _: [(v[2] ** 2 + v[3] ** 2) / v[0] - v[1]], columns, np.zeros((0, count)), scatter)
 
 
-def _rating_elements(families: Families, instance: OptimalPowerFlow, pairs: Pairs) -> Elements:
-    columns, sign = _branch_columns(instance, pairs)
+def _rating_elements(families: Families, instance: OptimalPowerFlow, begin: int) -> Elements:
     rated, _ = rated_branches(instance)
-    one, every = np.ones(len(rated)), np.arange(len(rated))
-    places = [
-        (k, every, families.slices[name].start + every, one) for k, name in enumerate(("rating from", "rating to"))
-    ]
-    parameters = np.vstack([admittance_parameters(instance), sign])[:, rated]
-    return Elements(_squared_power, columns[:, rated], parameters, scattered(families.height, len(rated), 2, places))
-
-
-def _squared_power(columns: list[Any], parameters: list[Any]) -> list[Any]:
-    w_f, w_t, real, imaginary = columns
-    p_f, q_f, p_t, q_t = sent(w_f, w_t, real, parameters[8] * imaginary, parameters[:8])
-    return [p_f**2 + q_f**2, p_t**2 + q_t**2]
+    columns = np.hstack([power_columns(instance, begin, end)[:, rated] for end in ("from", "to")])
+    rows = np.concatenate([families.slices[f"rating {end}"].start + np.arange(len(rated)) for end in ("from", "to")])
+    every = np.arange(len(rows))
+    scatter = scattered(families.height, len(rows), 1, [(0, every, rows, np.ones(len(rows)))])
+    return Elements(lambda v, _: [v[0] ** 2 + v[1] ** 2], columns, np.zeros((0, len(rows))), scatter)
 
 
 def spanning_tree(instance: OptimalPowerFlow, pairs: Pairs) -> list[tuple[int, int, int, float]]:

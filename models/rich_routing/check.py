@@ -63,8 +63,8 @@ def drive(instance: RichRouting, route: RichRoute) -> Driven:
             clock += float(instance.service[stop]) if is_client else 0.0
             here = stop
         driven.over = max(driven.over, _over(instance, vehicle, trip))
-    driven.duration = clock - _latest_begin(instance, vehicle, trips[0], begin, clock) if len(trips) == 1 else (
-        clock - begin
+    driven.duration = (
+        clock - _latest_begin(instance, vehicle, trips[0], begin, clock) if len(trips) == 1 else (clock - begin)
     )
     driven.cost = vehicle.fixed_cost + vehicle.distance_cost * driven.distance + vehicle.time_cost * driven.duration
     return driven

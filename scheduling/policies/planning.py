@@ -70,12 +70,10 @@ class ShortestScheduler:
     ----------
     gpu_power
         Work is remaining time times GPUs to this power: 0 counts time only, 1 GPU-time.
-    patience
-        A job does not take a type on which it needs more than this many times its shortest time.
     """
 
-    def __init__(self, gpu_power: float = 0.5, patience: float = np.inf) -> None:
-        self._gpu_power, self._patience = gpu_power, patience
+    def __init__(self, gpu_power: float = 0.7) -> None:
+        self._gpu_power = gpu_power
 
     def choose(self, view: RoundView) -> Longs:
         """The types of the next round."""
@@ -84,7 +82,7 @@ class ShortestScheduler:
         chosen = np.full(len(view.jobs), -1, np.int64)
         free, gpus = view.capacity.copy(), view.num_gpus
         for row in np.argsort(shortest * gpus**self._gpu_power, kind="stable").tolist():
-            here = np.where((free >= gpus[row]) & (rest[row] <= self._patience * shortest[row]), rest[row], np.inf)
+            here = np.where(free >= gpus[row], rest[row], np.inf)
             kind = int(np.argmin(here))
             if np.isfinite(here[kind]):
                 chosen[row] = kind

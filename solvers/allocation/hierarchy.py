@@ -61,7 +61,8 @@ def entity_paces(snapshot: FleetAllocation, rising: Bools) -> Floats:
             own[first] = 1.0
     total = np.bincount(entity, own, minlength=len(names))
     weight = np.array([snapshot.entity_weights.get(name, 1.0) for name in names])
-    return own / np.maximum(total, 1e-300)[entity] * weight[entity]
+    paces: Floats = own / np.maximum(total, 1e-300)[entity] * weight[entity]
+    return paces
 
 
 def _stuck(market: Market, pace: Floats, goal: Floats, price: Floats) -> Bools:

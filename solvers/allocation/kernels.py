@@ -120,7 +120,7 @@ def best_level(
             jumps[count] = need[job] * max(0.0, steeper - slope)
             count += 1
             rate, cost, slope = rates[job, t], size * price[t], steeper
-    return _crossing(keys, jumps, count)
+    return float(_crossing(keys, jumps, count))
 
 
 @numba.njit(cache=True)
@@ -149,11 +149,11 @@ def _crossing(keys: Floats, jumps: Floats, count: int) -> float:
         if before + below >= 1.0:
             high = left
         elif before + below + equal >= 1.0 or right + 1 >= high:
-            return pivot
+            return float(pivot)
         else:
             before += below + equal
             low = right + 1
-    return keys[low]
+    return float(keys[low])
 
 
 @numba.njit(cache=True)

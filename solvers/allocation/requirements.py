@@ -144,7 +144,8 @@ class _Filling:
     def levels(self) -> Floats:
         """The level of every job, (J,)."""
         rate = (self.market.rates * self.anchor.x).sum(axis=1)
-        return np.divide(rate, self.need, out=np.zeros_like(rate), where=self.need > 0)
+        level: Floats = np.divide(rate, self.need, out=np.zeros_like(rate), where=self.need > 0)
+        return level
 
     def raise_level(self) -> float:
         """Raise all that still rise as far as they go together, then stop those that cannot go on."""

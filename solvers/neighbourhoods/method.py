@@ -130,7 +130,15 @@ def _better_of(program: MixedIntegerProgram, native: BackendAnswer, search: Sear
 
 
 class Turns:
-    """The search as HiGHS's companion: it works while HiGHS waits in a callback."""
+    """The search as HiGHS's companion: it works while HiGHS waits in a callback.
+
+    Attributes
+    ----------
+    share
+        The share of the CPU time that the search may use now.
+    spent_s
+        CPU seconds that it has used.
+    """
 
     def __init__(self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, search: Search) -> None:
         self._program = program
@@ -138,7 +146,7 @@ class Turns:
         self._monitor = monitor
         self._search = search
         self._began_s = time.process_time()
-        self._share = _FIRST_SHARE
+        self.share = _FIRST_SHARE
         self._waiting: list[Floats] = []
         self._known = search.objective
         self._start_tried = False
@@ -175,7 +183,7 @@ class Turns:
             return
         if search.finished or not isfinite(self._monitor.bounds.dual):
             return
-        if self._share * elapsed - self.spent_s < self._round_s / 2:
+        if self.share * elapsed - self.spent_s < self._round_s / 2:
             return
         if not search.relaxed:
             search.relax(_ROOT_S)
@@ -184,7 +192,7 @@ class Turns:
         improved = search.improve(Limits(self._round_s))
         spent = time.process_time() - began
         fading = _DECAY ** min(1.0, spent / self._round_s)
-        self._share = _MOST_SHARE if improved else max(_LEAST_SHARE, fading * self._share)
+        self.share = _MOST_SHARE if improved else max(_LEAST_SHARE, fading * self.share)
         self.spent_s += spent
 
     def hear(self) -> None:
@@ -194,9 +202,9 @@ class Turns:
             self._known = self._best_known(float(self._program.cost @ values) + self._program.offset)
             better = self._search.adopt(values)
             if not better and not self._waiting:
-                better = self._search.adopt(_whole(self._program, values, self._options, self._monitor))
+                better = self._search.adopt(with_whole_numbers(self._program, values, self._options, self._monitor))
             if better and self._search.rounds:
-                self._share = max(_LEAST_SHARE, _YIELD * self._share)
+                self.share = max(_LEAST_SHARE, _YIELD * self.share)
 
     def _best_known(self, objective: float) -> float:
         sign = self._program.sense.sign

@@ -28,6 +28,7 @@ from apportion.solvers.rich_routing.segments import (
     RELOADS,
     REQUEST,
     ROUTE,
+    Flags,
     Floats,
     Ints,
     insertion,
@@ -38,6 +39,7 @@ from apportion.solvers.rich_routing.segments import (
 from apportion.solvers.routing.kernels import Long, Words, uniform
 
 AVERAGE_REMOVED, LONGEST_STRING, BLINK = 10.0, 10, 0.01
+GRANULAR = 40
 MOST_OFFERED = 12
 """Optional clients that an iteration tries to serve."""
 OFFER = 0.3
@@ -62,12 +64,12 @@ class Data(NamedTuple):
     duration: Floats
     fleet: Floats
     kinds: Ints
-    serves: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+    serves: Flags
     near: Ints
     members: Ints
     what: Ints
     price: Floats
-    required: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    required: Flags
     keys: Floats
     sizes: Long
 
@@ -270,70 +272,63 @@ def _free_reload(data: Data, state: State) -> int:
 
 
 @numba.njit(cache=True)
-def _free_slot(data: Data, state: State, kind: int) -> int:
-    for slot in range(data.kinds[kind, FIRST_SLOT], data.kinds[kind, LAST_SLOT]):
-        if state.slots[slot, LENGTH] == 0:
+def _free_slot(kinds: Ints, slots: Ints, kind: int) -> int:
+    for slot in range(kinds[kind, FIRST_SLOT], kinds[kind, LAST_SLOT]):
+        if slots[slot, LENGTH] == 0:
             return slot
     return NONE
 
 
 @numba.njit(cache=True)
-def _try(data: Data, state: State, slot: int, client: int, place: int, best: float, may_reload: bool) -> float:
+def _try(
+    distance: Floats,
+    duration: Floats,
+    fleet: Floats,
+    kinds: Ints,
+    serves: Flags,
+    atoms: Floats,
+    before: Floats,
+    after: Floats,
+    work: Floats,
+    nodes: Ints,
+    slots: Ints,
+    facts: Floats,
+    sequence: Ints,
+    found: Ints,
+    first_end: int,
+    num_locations: int,
+    slot: int,
+    client: int,
+    place: int,
+    best: float,
+    may_reload: bool,
+) -> float:
     """One place on one route, plain and with a reload; ``found`` gets it when it beats ``best``."""
-    slots, sequence = state.slots, state.sequence
     kind, length = slots[slot, KIND], slots[slot, LENGTH]
-    if not data.serves[kind, client]:
+    if not serves[kind, client]:
         return best
-    start = data.sizes[0] + data.sizes[1] + 2 * slot
+    start = first_end + 2 * slot
     left = sequence[slot, place - 1] if place > 0 else start
     right = sequence[slot, place] if place < length else start + 1
     delta = insertion(
-        data.distance,
-        data.duration,
-        data.fleet,
-        state.atoms,
-        state.before,
-        state.after,
-        state.work,
-        state.nodes,
-        slots,
-        state.facts,
-        slot,
-        client,
-        left,
-        right,
-        best,
+        *(distance, duration, fleet, atoms, before, after, work, nodes, slots, facts),
+        *(slot, client, left, right, best),
     )
     if delta < best:
         best = delta
-        state.found[0], state.found[1], state.found[2], state.found[3] = slot, place, 0, client
-    if not may_reload or length == 0 or slots[slot, RELOADS] >= data.kinds[kind, MOST_RELOADS]:
+        found[0], found[1], found[2], found[3] = slot, place, 0, client
+    if not may_reload or length == 0 or slots[slot, RELOADS] >= kinds[kind, MOST_RELOADS]:
         return best
     for way in range(2):
-        if (left >= data.sizes[0]) if way == 0 else (right >= data.sizes[0]):
+        if (left >= num_locations) if way == 0 else (right >= num_locations):
             continue
         delta = insertion_with_reload(
-            data.distance,
-            data.duration,
-            data.fleet,
-            state.atoms,
-            state.before,
-            state.after,
-            state.work,
-            state.nodes,
-            slots,
-            state.facts,
-            slot,
-            client,
-            left,
-            right,
-            data.kinds[kind, RELOAD_AT],
-            way == 0,
-            best,
+            *(distance, duration, fleet, atoms, before, after, work, nodes, slots, facts),
+            *(slot, client, left, right, kinds[kind, RELOAD_AT], way == 0, best),
         )
         if delta < best:
             best = delta
-            state.found[0], state.found[1], state.found[2], state.found[3] = slot, place, 1 + way, client
+            found[0], found[1], found[2], found[3] = slot, place, 1 + way, client
     return best
 
 
@@ -370,42 +365,58 @@ def _try_pair(data: Data, state: State, slot: int, request: int, best: float) ->
 
 @numba.njit(cache=True)
 def _best_place(data: Data, state: State, request: int, everywhere: bool, may_reload: bool, best: float) -> float:
-    """The cheapest place of a request on routes in use, near its neighbours or everywhere."""
-    is_pair = data.what[request, 1] == PAIR
-    state.counters[STAMPS] += 1
-    stamp = state.counters[STAMPS] % 2**30
+    """The cheapest place of a client or group on routes in use, near its neighbours or everywhere."""
+    # unpacked once: handing the tuples on to every trial costs ten times the trial
+    distance, duration, fleet, kinds, serves = data.distance, data.duration, data.fleet, data.kinds, data.serves
+    atoms, before, after, work, nodes = state.atoms, state.before, state.after, state.work, state.nodes
+    slots, facts, sequence, found, random = state.slots, state.facts, state.sequence, state.found, state.random
+    near, members = data.near, data.members
+    num_locations, first_end = data.sizes[0], data.sizes[0] + data.sizes[1]
     for number in range(data.what[request, 0]):
-        client = data.members[request, number]
+        client = members[request, number]
         if everywhere:
-            if is_pair and number > 0:
-                break
-            for slot in range(state.slots.shape[0]):
-                if state.slots[slot, LENGTH] == 0:
+            for slot in range(slots.shape[0]):
+                if slots[slot, LENGTH] == 0:
                     continue
-                if is_pair:
-                    best = _try_pair(data, state, slot, request, best)
-                    continue
-                for place in range(state.slots[slot, LENGTH] + 1):
-                    best = _try(data, state, slot, client, place, best, may_reload)
+                for place in range(slots[slot, LENGTH] + 1):
+                    best = _try(
+                        *(distance, duration, fleet, kinds, serves, atoms, before, after, work, nodes, slots, facts),
+                        *(sequence, found, first_end, num_locations, slot, client, place, best, may_reload),
+                    )
             continue
-        for position in range(data.near.shape[1]):
-            beside = data.near[client, position]
-            slot = state.nodes[beside, ROUTE]
+        for position in range(min(GRANULAR, near.shape[1])):
+            beside = near[client, position]
+            slot = nodes[beside, ROUTE]
             if slot == NONE:
                 continue
-            if is_pair:
-                if state.rows[STAMP, slot] != stamp:
-                    state.rows[STAMP, slot] = stamp
-                    if uniform(state.random) >= BLINK:
-                        best = _try_pair(data, state, slot, request, best)
-                continue
-            if position >= 40:
-                break
-            place = state.nodes[beside, PLACE]
-            if uniform(state.random) >= BLINK:
-                best = _try(data, state, slot, client, place, best, may_reload)
-            if uniform(state.random) >= BLINK:
-                best = _try(data, state, slot, client, place + 1, best, may_reload)
+            for step in range(2):
+                if uniform(random) >= BLINK:
+                    place = nodes[beside, PLACE] + step
+                    best = _try(
+                        *(distance, duration, fleet, kinds, serves, atoms, before, after, work, nodes, slots, facts),
+                        *(sequence, found, first_end, num_locations, slot, client, place, best, may_reload),
+                    )
+    return best
+
+
+@numba.njit(cache=True)
+def _best_places(data: Data, state: State, request: int, everywhere: bool, best: float) -> float:
+    """The cheapest two places of a pair on routes in use, those of neighbours or all."""
+    if everywhere:
+        for slot in range(state.slots.shape[0]):
+            if state.slots[slot, LENGTH] > 0:
+                best = _try_pair(data, state, slot, request, best)
+        return best
+    state.counters[STAMPS] += 1
+    stamp = state.counters[STAMPS] % 2**30
+    for number in range(2):
+        client = data.members[request, number]
+        for position in range(data.near.shape[1]):
+            slot = state.nodes[data.near[client, position], ROUTE]
+            if slot != NONE and state.rows[STAMP, slot] != stamp:
+                state.rows[STAMP, slot] = stamp
+                if uniform(state.random) >= BLINK:
+                    best = _try_pair(data, state, slot, request, best)
     return best
 
 
@@ -413,10 +424,11 @@ def _best_place(data: Data, state: State, request: int, everywhere: bool, may_re
 def _new_route(data: Data, state: State, request: int, best: float, any_kind: bool) -> float:
     """The cheapest vehicle (or, with ``any_kind``, a random one that can) for a request of its own route."""
     num_kinds = data.kinds.shape[0]
+    first_end = data.sizes[0] + data.sizes[1]
     turn = int(uniform(state.random) * num_kinds)
     for step in range(num_kinds):
         kind = (turn + step) % num_kinds
-        slot = _free_slot(data, state, kind)
+        slot = _free_slot(data.kinds, state.slots, kind)
         if slot == NONE:
             continue
         limit = best
@@ -424,7 +436,11 @@ def _new_route(data: Data, state: State, request: int, best: float, any_kind: bo
             best = _try_pair(data, state, slot, request, best)
         else:
             for number in range(data.what[request, 0]):
-                best = _try(data, state, slot, data.members[request, number], 0, best, False)
+                best = _try(
+                    *(data.distance, data.duration, data.fleet, data.kinds, data.serves, state.atoms, state.before),
+                    *(state.after, state.work, state.nodes, state.slots, state.facts, state.sequence, state.found),
+                    *(first_end, data.sizes[0], slot, data.members[request, number], 0, best, False),
+                )
         if any_kind and best < limit:
             break
     return best
@@ -482,9 +498,14 @@ def _recreate(data: Data, state: State, count: int, num_touched: int, opening: f
         if not data.required[request]:
             limit = data.price[request] * (0.85 + 0.3 * uniform(random))
         forced = opened and position == 0
-        best = limit if forced else _best_place(data, state, request, False, may_reload, limit)
-        if best == np.inf and not forced:
-            best = _best_place(data, state, request, True, may_reload, limit)
+        is_pair, best = data.what[request, 1] == PAIR, limit
+        if not forced:
+            for everywhere in range(2):
+                if best == limit and (everywhere == 0 or data.required[request]):
+                    if is_pair:
+                        best = _best_places(data, state, request, everywhere == 1, limit)
+                    else:
+                        best = _best_place(data, state, request, everywhere == 1, may_reload, limit)
         any_kind = (best == np.inf or forced) and uniform(random) < 0.5
         best = _new_route(data, state, request, best, any_kind)
         if not best < limit:
@@ -529,7 +550,7 @@ def _retype(data: Data, state: State, num_touched: int, at_random: bool) -> int:
             able = True
             for position in range(length):
                 able = able and data.serves[kind, state.sequence[slot, position]]
-            other = _free_slot(data, state, kind) if able else NONE
+            other = _free_slot(data.kinds, state.slots, kind) if able else NONE
             if other == NONE:
                 continue
             cost = state.facts[slot, COST]

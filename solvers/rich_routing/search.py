@@ -162,7 +162,9 @@ def _data(instance: RichRouting, requests: list[tuple[int, tuple[int, ...]]], ba
     large = 10.0 * float((2.0 * far * fleet[:, 1] + fleet[:, 0]).max() + 1.0) + 1000.0 * float(fleet[:, 2].max())
     optional = instance.is_optional
     required = np.array([kind != ALONE or not optional[some[0]] for kind, some in requests])
-    price = np.array([large if must else instance.prize[some[0]] for must, (_, some) in zip(required, requests, strict=True)])
+    price = np.array(
+        [large if must else instance.prize[some[0]] for must, (_, some) in zip(required, requests, strict=True)]
+    )
     first = members[:, 0]
     loaded = instance.delivery + instance.pickup + np.abs(instance.shipment)
     due = np.minimum(instance.due, _NO_LIMIT)

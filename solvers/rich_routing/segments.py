@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 DURATION, EARLIEST, LATEST, RELEASE, LOADS = range(5)
 """Columns of a segment; from LOADS on, three for each dimension: from the depot, net gain, most on board."""

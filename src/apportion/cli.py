@@ -323,6 +323,89 @@ def bench(
 
 
 @app.command
+def simulate(
+    trace: str,
+    /,
+    *,
+    policy: str,
+    cluster: str,
+    what_if: str | None = None,
+    throughputs: Path | None = None,
+    rate: float | None = None,
+    round_seconds: float = 360.0,
+    restart_seconds: float = 0.0,
+    until_hours: float | None = None,
+    failures_every_hours: float | None = None,
+    repair_hours: float = 1.0,
+    seed: int = 0,
+    out: Path | None = None,
+) -> int:
+    """Simulate policies on a trace of jobs and compare them.
+
+    Parameters
+    ----------
+    trace
+        A .trace of Gavel or Shockwave, a CSV file of Chronus or Philly, or 'generated'.
+    policy
+        Names separated by commas, such as planner,gavel-las,queue-srtf.
+    cluster
+        GPUs by type, such as v100:8,p100:16,k80:24.
+    what_if
+        GPUs to add by type; every policy is simulated with and without them.
+    throughputs
+        The table of throughputs of a .trace; one beside it otherwise.
+    rate
+        Jobs an hour, for a generated list of jobs.
+    round_seconds
+        Length of a round.
+    restart_seconds
+        What starting a job again costs.
+    until_hours
+        Stop after this many hours.
+    failures_every_hours
+        Mean time between failures of a node.
+    repair_hours
+        How long a node is down.
+    seed
+        Of everything random.
+    out
+        Folder for the outcome as JSON, the Gantt of GPUs and the curves.
+    """
+    from math import inf
+
+    from apportion.simulation import (
+        SimulationRequest,
+        comparison_table,
+        pending_text,
+        run_simulations,
+        write_outcomes,
+    )
+
+    names = tuple(name.strip() for name in policy.split(",") if name.strip())
+    request = SimulationRequest(
+        trace,
+        names,
+        cluster,
+        what_if,
+        throughputs,
+        rate,
+        round_seconds,
+        restart_seconds,
+        inf if until_hours is None else until_hours,
+        failures_every_hours,
+        repair_hours,
+        seed,
+    )
+    outcomes = run_simulations(request)
+    print(comparison_table(outcomes))
+    if reasons := pending_text(outcomes):
+        sys.stderr.write(f"{reasons}\n")
+    for path in write_outcomes(outcomes, out) if out is not None else ():
+        sys.stderr.write(f"wrote {path}\n")
+    return 0
+
+
+@app.command
 def plot(
     results: str,
     plan: str | None = None,

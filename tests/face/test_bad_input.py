@@ -274,8 +274,12 @@ def test_files_are_solved_or_refused_with_their_name(
 # Pyomo
 
 
+def concrete(name: str = "theirs") -> Any:
+    return pyo.ConcreteModel(name=name)
+
+
 def pyomo_model(build: Callable[[Any], object]) -> Any:
-    model = pyo.ConcreteModel(name="theirs")
+    model = concrete(name="theirs")
     model.x = pyo.Var(["a", 1, "1"], bounds=(0, 5))
     build(model)
     if model.component("value") is None:
@@ -308,7 +312,7 @@ def test_odd_pyomo_models() -> None:
     alike = pyomo_model(lambda m: add(m, m.x["a"] + m.x[1] + m.x["1"] >= 11))
     assert apportion.solve(alike).objective == 18.0  # x[1] and x['1'] are two variables
     assert apportion.solve(pyomo_model(lambda m: m.x["a"].setlb(7))).status is Status.INFEASIBLE
-    huge = pyo.ConcreteModel()
+    huge = concrete()
     huge.z = pyo.Var(domain=pyo.Integers, bounds=(-(10**18), 10**18))
     huge.row = pyo.Constraint(expr=huge.z >= 3)
     huge.value = pyo.Objective(expr=huge.z)

@@ -24,8 +24,12 @@ def depot(sense: str = "") -> apportion.Model:
     return model
 
 
+def concrete(name: str = "theirs") -> Any:
+    return pyo.ConcreteModel(name=name)
+
+
 def in_pyomo() -> Any:
-    model = pyo.ConcreteModel(name="depot")
+    model = concrete(name="depot")
     model.ship = pyo.Var(range(2), bounds=(0, 100))
     model.supply = pyo.Constraint(expr=model.ship[0] + model.ship[1] <= 30)
     model.demand = pyo.Constraint(range(2), rule=lambda m, i: m.ship[i] >= (20, 22.5)[i])

@@ -27,9 +27,13 @@ from apportion.instances.errors import OptionError
 from apportion.solvers.status import Limit, Status
 
 
+def concrete(name: str = "theirs") -> Any:
+    return pyo.ConcreteModel(name=name)
+
+
 def blend(sense: Any = pyo.maximize) -> Any:
     """A linear program with two-sided rows, an equation, a fixed variable and both suffixes."""
-    model = pyo.ConcreteModel(name="blend")
+    model = concrete(name="blend")
     model.x = pyo.Var(["a", "b", "c"], bounds=(0, 5))
     model.fixed = pyo.Var(initialize=1.5)
     model.fixed.fix()
@@ -48,7 +52,7 @@ def blend(sense: Any = pyo.maximize) -> Any:
 def knapsack(num: int = 12) -> Any:
     random = np.random.default_rng(3)
     weight, worth = random.integers(5, 30, num).tolist(), random.integers(5, 40, num).tolist()
-    model = pyo.ConcreteModel(name="bag")
+    model = concrete(name="bag")
     model.take = pyo.Var(range(num), domain=pyo.Binary)
     model.bag = pyo.Constraint(expr=sum(weight[i] * model.take[i] for i in range(num)) <= sum(weight) // 2)
     model.worth = pyo.Objective(expr=sum(worth[i] * model.take[i] for i in range(num)), sense=pyo.maximize)
@@ -56,7 +60,7 @@ def knapsack(num: int = 12) -> Any:
 
 
 def impossible() -> Any:
-    model = pyo.ConcreteModel(name="impossible")
+    model = concrete(name="impossible")
     model.x = pyo.Var(bounds=(0, 1))
     model.row = pyo.Constraint(expr=model.x >= 2)
     model.value = pyo.Objective(expr=model.x)
@@ -64,7 +68,7 @@ def impossible() -> Any:
 
 
 def endless() -> Any:
-    model = pyo.ConcreteModel(name="endless")
+    model = concrete(name="endless")
     model.x = pyo.Var(bounds=(0, None))
     model.y = pyo.Var(bounds=(0, None))
     model.row = pyo.Constraint(expr=model.x - model.y <= 1)
@@ -92,17 +96,19 @@ def test_values_duals_and_reduced_costs_are_those_of_pyomos_highs(sense: Any) ->
 @pytest.mark.parametrize("sense", [pyo.minimize, pyo.maximize], ids=["minimise", "maximise"])
 def test_a_dual_is_what_one_more_unit_of_the_right_hand_side_is_worth(sense: Any) -> None:
     model = blend(sense)
-    solver = pyo.SolverFactory("apportion")
+    solver: Any = pyo.SolverFactory("apportion")
     solver.solve(model)
-    before, dual, step = pyo.value(model.value), model.dual[model.even], 1e-3
+    before: Any = pyo.value(model.value)
+    dual, step = model.dual[model.even], 1e-3
     model.even.set_value(model.x["b"] - 0.5 * model.x["c"] == 0.25 + step)
     solver.solve(model)
-    assert (pyo.value(model.value) - before) / step == pytest.approx(dual, abs=1e-6)
+    after: Any = pyo.value(model.value)
+    assert (after - before) / step == pytest.approx(dual, abs=1e-6)
 
 
 def test_an_integer_program_and_its_results() -> None:
     model, theirs = knapsack(), knapsack()
-    results = NewFactory("apportion").solve(model, rel_gap=0.0)
+    results: Any = NewFactory("apportion").solve(model, rel_gap=0.0)
     pyo.SolverFactory("highs").solve(theirs)
     assert pyo.value(model.worth) == pytest.approx(pyo.value(theirs.worth))
     assert results.termination_condition is TerminationCondition.convergenceCriteriaSatisfied
@@ -137,14 +143,14 @@ def test_importing_apportion_alone_does_not_import_pyomo() -> None:
 def test_without_an_optimum_it_raises_as_pyomos_own_solvers_do(
     make: Any, condition: TerminationCondition, word: str
 ) -> None:
-    solver = NewFactory("apportion")
+    solver: Any = NewFactory("apportion")
     with pytest.raises(NoOptimalSolutionError, match=word):
         solver.solve(make())
     with pytest.raises(NoFeasibleSolutionError, match=word):
         solver.solve(make(), raise_exception_on_nonoptimal_result=False)
     with pytest.raises(NoFeasibleSolutionError, match=word):
         pyo.SolverFactory("apportion").solve(make())
-    results = solver.solve(make(), raise_exception_on_nonoptimal_result=False, load_solutions=False)
+    results: Any = solver.solve(make(), raise_exception_on_nonoptimal_result=False, load_solutions=False)
     assert results.termination_condition is condition
     assert results.solution_status is SolutionStatus.noSolution
     assert results.incumbent_objective is None
@@ -159,7 +165,7 @@ def test_without_an_optimum_it_raises_as_pyomos_own_solvers_do(
 
 def test_load_solutions_false_leaves_the_model_alone_until_the_loader_is_asked() -> None:
     model = blend()
-    results = NewFactory("apportion").solve(model, load_solutions=False)
+    results: Any = NewFactory("apportion").solve(model, load_solutions=False)
     assert all(variable.value is None for variable in model.x.values())
     assert not len(model.dual)
     loader = results.solution_loader
@@ -186,7 +192,7 @@ def test_suffixes_of_an_integer_program_stay_empty_with_a_warning(caplog: pytest
 
 def test_a_warm_start_is_taken_and_a_wrong_one_is_told() -> None:
     model = knapsack()
-    solver = pyo.SolverFactory("apportion", rel_gap=0.0)
+    solver: Any = pyo.SolverFactory("apportion", rel_gap=0.0)
     solver.solve(model)
     best = pyo.value(model.worth)
     told = io.StringIO()
@@ -222,7 +228,7 @@ def test_tee_true_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("backend", ["highs", "cp-sat", "scip"])
 def test_every_backend_by_option(backend: str) -> None:
     model = knapsack()
-    results = NewFactory("apportion").solve(model, backend=backend, rel_gap=0.0, seed=3, time_limit=60)
+    results: Any = NewFactory("apportion").solve(model, backend=backend, rel_gap=0.0, seed=3, time_limit=60)
     assert results.extra_info.native_status.startswith(backend)
     again = knapsack()
     pyo.SolverFactory("apportion").solve(again, timelimit=60, options={"backend": backend, "gap": 0.0})
@@ -230,7 +236,7 @@ def test_every_backend_by_option(backend: str) -> None:
 
 
 def test_a_limit_is_the_termination_condition() -> None:
-    results = NewFactory("apportion").solve(
+    results: Any = NewFactory("apportion").solve(
         knapsack(40),
         solver_options={"node_limit": 0},
         method="heuristics",
@@ -260,7 +266,7 @@ def test_unknown_options_are_errors() -> None:
 
 
 def test_what_a_program_cannot_hold_is_an_incompatible_model() -> None:
-    model = pyo.ConcreteModel()
+    model = concrete()
     model.x = pyo.Var(bounds=(0, 1))
     model.row = pyo.Constraint(expr=model.x**3 <= 1)
     model.value = pyo.Objective(expr=model.x)
@@ -271,7 +277,7 @@ def test_what_a_program_cannot_hold_is_an_incompatible_model() -> None:
 
 
 def test_a_model_without_variables() -> None:
-    model = pyo.ConcreteModel()
+    model = concrete()
     model.value = pyo.Objective(expr=7.0)
-    results = NewFactory("apportion").solve(model)
+    results: Any = NewFactory("apportion").solve(model)
     assert results.incumbent_objective == 7.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def cover(rows: int = 60, columns: int = 120) -> MixedIntegerProgram:
     return benchmark_program("set-cover", 4, rows=rows, columns=columns)
 
 
-def incumbents(program: MixedIntegerProgram, options: SolveOptions) -> tuple[Result[object], list[tuple[str, float]]]:
+def incumbents(program: MixedIntegerProgram, options: SolveOptions) -> tuple[Result[Any], list[tuple[str, float]]]:
     events: list[Event] = []
     result = solve_instance(program, options, method="heuristics", listener=events.append)
     return result, [(e.letter, e.bounds.primal) for e in events if e.kind is EventKind.INCUMBENT]

@@ -85,11 +85,13 @@ class _Fake:
         self._value = values
         self._status = status
         self.calls = 0
+        self.gaps: list[float] = []
 
     def run(
         self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, start: Floats | None = None
     ) -> BackendAnswer:
         self.calls += 1
+        self.gaps.append(options.gap)
         monitor.bound(1e6)
         values = np.full(program.num_columns, self._value)
         claimed = Bounds(-program.sense.sign * 1e9, -program.sense.sign * 1e9)
@@ -110,6 +112,35 @@ def test_a_lying_solver_of_parts_is_caught(value: float) -> None:
         assert search.objective >= 0.0
     assert fake.calls > 5
     assert monitor.bounds.dual == inf
+
+
+@pytest.mark.parametrize(("asked", "used"), [(0.05, 1e-7), (1e-4, 1e-7), (0.0, 0.0)])
+def test_parts_are_solved_more_finely_than_the_whole(asked: float, used: float) -> None:
+    program = benchmark_program("multi-knapsack", 2, rows=5, columns=60)
+    fake = _Fake(0.0)
+    search = Search(program, SolveOptions(gap=asked), Monitor(program.sense), solvers=[fake])
+    search.adopt(poor_point(program))
+    for _ in range(4):
+        search.improve(Limits(1.0))
+    assert set(fake.gaps) == {used}
+
+
+def test_highs_gets_more_of_the_time_when_it_improves_by_itself() -> None:
+    program = benchmark_program("multi-knapsack", 2, rows=5, columns=60)
+    search = Search(program, SolveOptions(), Monitor(program.sense), solvers=[_Fake(0.0)])
+    turns = Turns(program, SolveOptions(), Monitor(program.sense), search)
+    turns.heard(poor_point(program))
+    turns.hear()
+    before = turns.share
+    search.improve(Limits(1.0))
+    best = solve_instance(program, SolveOptions(gap=0.01)).plan
+    assert best is not None
+    turns.heard(poor_point(program))
+    turns.hear()
+    assert turns.share == before
+    turns.heard(best.to_array(program))
+    turns.hear()
+    assert 0.0 < turns.share < before
 
 
 def test_points_that_break_a_rule_are_not_adopted() -> None:

@@ -42,7 +42,7 @@ def scipy_level(fleet: FleetAllocation) -> float:
         bounds=optimize.Bounds(program.lower, program.upper),
         constraints=optimize.LinearConstraint(matrix, program.row_lower, program.row_upper),
     )
-    return -float(found.fun)
+    return -float(found.fun or 0.0)
 
 
 def _timed(run: Callable[[], Allocation | float | None]) -> tuple[float, float, float]:

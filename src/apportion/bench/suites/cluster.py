@@ -50,6 +50,7 @@ _P99_MS = 5.0
 _ADMISSION_BAR = 97.0
 _BATCH_BAR = 97.5
 _WAITS = (0, 1000, 2000, 3000, 4000)
+_WAITS_GENERATED = (0, 100)
 _STATED_WAIT = 3000
 _BATCH_GAP = 1e-3
 _BATCH_LIMIT_S = 120.0
@@ -102,7 +103,7 @@ def workloads(context: Context) -> list[Workload]:
     nodes = context.data_file(f"{_FOLDER}/openb_node_list_gpu_node.csv")
     table = context.data_file(f"{_FOLDER}/published_results_mean.csv")
     if context.quick or nodes is None or table is None:
-        return [Workload("generated", generate_cluster(seed=1, nodes=40, tasks=280), {}, _QUICK_SEEDS)]
+        return [Workload("generated", generate_cluster(seed=1, nodes=16, tasks=110), {}, _QUICK_SEEDS)]
     published = _published(table)
     found = []
     for name in _VARIANTS:
@@ -128,6 +129,7 @@ def _published(path: Path) -> dict[str, dict[str, float]]:
 def online(context: Context) -> Iterator[Measurement]:
     """The published rules reproduced, and the least-loss rule under the same rules of play."""
     gains = []
+    _warm_up()
     for workload in workloads(context):
         played = {rule: Played.of(workload, rule) for rule in RULES}
         for rule in _PUBLISHED_NAMES:
@@ -143,18 +145,29 @@ def online(context: Context) -> Iterator[Measurement]:
             Target("ours", ">=", _DEFAULT_BAR) if workload.name == "default" else None,
             workload.seeds,
             ours.cpu_s,
-            note=f"published FGD {workload.published.get('fgd', float('nan')):.2f}",
+            note=_published_note(workload),
         )
-        if workload is not None and workload.name in ("default", "generated"):
+        if workload.name in ("default", "generated"):
             yield from _decisions(workload, ours)
             yield _distance(workload, ours)
     yield Measurement(
         "mean of the variants",
         "points over FGD",
         fmean(gains),
-        target=Target("ours", ">=", _GAIN_BAR),
+        target=Target("ours", ">=", _GAIN_BAR) if len(gains) > 1 else None,
         note=f"least {min(gains):.2f}, most {max(gains):.2f}",
     )
+
+
+def _warm_up() -> None:
+    """Compile every kernel before anything is timed."""
+    cluster = generate_cluster(seed=1, nodes=4, tasks=12)
+    replay(cluster, RulePolicy.named("least-loss", cluster))
+
+
+def _published_note(workload: Workload) -> str:
+    published = workload.published.get("fgd")
+    return "" if published is None else f"published FGD {published:.2f}"
 
 
 def _reproduced(workload: Workload, rule: str, played: Played) -> Measurement:
@@ -180,7 +193,10 @@ def _decisions(workload: Workload, played: Played) -> Iterator[Measurement]:
     figures += (("99th percentile", float(np.quantile(milliseconds, 0.99)), _P99_MS),)
     for name, value, bar in figures:
         yield Measurement(
-            f"{workload.name}, least-loss", f"{name} of a decision, ms", value, target=Target("ours", "<=", bar)
+            f"{workload.name}, least-loss",
+            f"{name} of a decision, ms",
+            value,
+            target=Target("ours", "<=", bar) if workload.name == "default" else None,
         )
 
 
@@ -204,7 +220,7 @@ def admission(context: Context) -> Iterator[Measurement]:
     workload = workloads(context)[0]
     real = workload.name == "default"
     policy = RulePolicy.named("least-loss", workload.cluster)
-    for most_wait in _WAITS:
+    for most_wait in _WAITS if real else _WAITS_GENERATED:
         rule = Admission.of(policy, workload.cluster, most_wait)
         began = time.process_time()
         replays = [replay_with_waiting(arrivals, rule) for arrivals in workload.arrivals]
@@ -230,7 +246,8 @@ def batch(context: Context) -> Iterator[Measurement]:
     workload = workloads(context)[0]
     real = workload.name == "default"
     policy = RulePolicy.named("fgd", workload.cluster)
-    for seed, arrivals in list(zip(workload.seeds, workload.arrivals, strict=True))[:_BATCH_SEEDS]:
+    seeds = _BATCH_SEEDS if real else 1
+    for seed, arrivals in list(zip(workload.seeds, workload.arrivals, strict=True))[:seeds]:
         nodes = np.arange(len(arrivals.nodes))
         sorted_fgd = replay(arrivals.restrict(nodes, decreasing(arrivals)), policy).final_percent
         began = time.process_time()

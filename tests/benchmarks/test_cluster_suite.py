@@ -1,0 +1,19 @@
+"""The suite of placements runs on stand-ins."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import pytest
+
+from apportion.bench.registry import Context
+from apportion.bench.suites.cluster import admission, batch, online
+
+
+@pytest.mark.parametrize("measure", [online, admission, batch], ids=["online", "admission", "batch"])
+def test_quick(measure: object) -> None:
+    assert callable(measure)
+    rows = list(measure(Context(quick=True)))
+    assert rows
+    assert all(isfinite(row.ours) for row in rows)
+    assert all(row.target is None for row in rows)
