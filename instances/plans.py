@@ -17,12 +17,15 @@ PLANS: dict[str, tuple[str, str]] = {
     "cluster-placement": ("apportion.instances.cluster", "Placement"),
     "fleet-allocation": ("apportion.instances.fleet", "FleetShares"),
     "vehicle-routing": ("apportion.instances.routing", "Routes"),
+    "rich-routing": ("apportion.instances.rich_routing", "RichRoutes"),
     "unit-commitment": ("apportion.instances.commitment", "Commitment"),
+    "optimal-power-flow": ("apportion.instances.power_plan", "PowerFlowPlan"),
 }
 """Problem -> module and class of its plan."""
 
 SOLUTION_FORMATS: dict[str, tuple[str, str]] = {
     "vehicle-routing": (".sol", "apportion.instances.formats.vrplib"),
+    "rich-routing": (".sol", "apportion.instances.formats.vrplib_rich"),
     "mixed-integer-program": (".sol", "apportion.instances.formats.mps"),
 }
 """Problem -> suffix of the field's own solution file and the module with ``parse_plan`` and ``render_plan``."""

@@ -196,7 +196,9 @@ class JobTrace:
     def shortest_s(self) -> Floats:
         """Shape (J,): how long a job takes alone on its fastest type; infinite when it runs nowhere."""
         fastest = self.throughput.max(axis=1, initial=0.0)
-        return np.divide(self.steps, fastest, out=np.full(self.num_jobs, inf), where=fastest > 0)
+        seconds: Floats = np.full(self.num_jobs, inf)
+        np.divide(self.steps, fastest, out=seconds, where=fastest > 0)
+        return seconds
 
     @cached_property
     def alone_s(self) -> Floats:

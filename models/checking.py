@@ -15,7 +15,9 @@ CHECKS: dict[str, str] = {
     "cluster-placement": "apportion.models.cluster.check",
     "fleet-allocation": "apportion.models.allocation.check",
     "vehicle-routing": "apportion.models.routing.check",
+    "rich-routing": "apportion.models.rich_routing.check",
     "unit-commitment": "apportion.models.commitment.check",
+    "optimal-power-flow": "apportion.models.power_flow.check",
 }
 """Problem -> the module whose ``check(instance, plan)`` verifies a plan from the instance's data alone."""
 

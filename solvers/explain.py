@@ -35,6 +35,7 @@ EXPLAINERS: dict[str, str] = {
     "cluster-placement": "apportion.models.cluster.explain:explain_placement",
     "vehicle-routing": "apportion.models.routing.explain:explain_routing",
     "unit-commitment": "apportion.solvers.commitment.explain:explain_commitment",
+    "optimal-power-flow": "apportion.solvers.power_flow.explain:explain_power_flow",
 }
 """Problem -> ``module:function`` called with the instance, ``options`` and ``plan``."""
 

@@ -14,6 +14,7 @@ METHODS: dict[str, dict[str, str]] = {
         "heuristics": "apportion.solvers.heuristics.method:solve_with_heuristics",
         "lns": "apportion.solvers.neighbourhoods.method:solve_with_neighbourhoods",
         "portfolio": "apportion.solvers.portfolio:solve_with_portfolio",
+        "branch-and-bound": "apportion.solvers.branching.method:branch_and_bound",
     },
     "constraint-model": {
         "default": "apportion.solvers.constraint_model:solve_constraint_model",
@@ -40,6 +41,17 @@ METHODS: dict[str, dict[str, str]] = {
     },
     "vehicle-routing": {
         "default": "apportion.solvers.routing.method:route",
+    },
+    "rich-routing": {
+        "default": "apportion.solvers.rich_routing.method:route_rich",
+    },
+    "optimal-power-flow": {
+        "ac": "apportion.solvers.power_flow.method:solve_ac",
+        "ac-rectangular": "apportion.solvers.power_flow.method:solve_ac_rectangular",
+        "soc": "apportion.solvers.power_flow.method:solve_soc",
+        "dc": "apportion.solvers.power_flow.method:solve_dc",
+        "dc-matpower": "apportion.solvers.power_flow.method:solve_dc_matpower",
+        "dispatch": "apportion.solvers.power_flow.method:solve_dispatch",
     },
     "unit-commitment": {
         "default": "apportion.solvers.commitment.method:commit",

@@ -62,12 +62,12 @@ def water_levels(fleet: FleetAllocation, need: Floats) -> Floats:
     active, fixed, levels = need > 0, np.zeros(jobs), np.zeros(jobs)
     while active.any():
         level = highest_level(fleet, np.where(active, need, 0.0), np.where(active, 0.0, fixed))
-        floor = np.where(active, need * level * (1 - 1e-8), fixed)
+        floor = np.where(active, need * level * (1 - 1e-6), fixed)
         for job in np.flatnonzero(active):
             own = np.zeros(jobs)
             own[job] = need[job]
             others = np.where(np.arange(jobs) == job, 0.0, floor)
-            if highest_level(fleet, own, others) <= level * (1 + 1e-5):
+            if highest_level(fleet, own, others) <= level * (1 + 1e-4):
                 active[job] = False
                 fixed[job], levels[job] = floor[job], level
     return levels

@@ -19,7 +19,7 @@ from apportion.instances.formats import vrplib
 from apportion.instances.formats.vrplib import Rows, dimension_of, float_of, number_of, service_of, split, table_of
 from apportion.instances.program import Floats
 from apportion.instances.reading import Source
-from apportion.instances.rich_routing import RichRoute, RichRouting, RichRoutes, VehicleType
+from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
 from apportion.instances.routing import Rounding, euclidean
 from apportion.instances.validation import FaultList
 

@@ -13,6 +13,7 @@ GENERATORS: dict[str, str] = {
     "fleet-allocation": "apportion.instances.generate.fleet:generate_fleet",
     "vehicle-routing": "apportion.instances.generate.routing:generate_routing",
     "unit-commitment": "apportion.instances.generate.commitment:generate_commitment",
+    "optimal-power-flow": "apportion.instances.generate.power_flow:generate_power_flow",
     "mixed-integer-program": "apportion.instances.generate.program:generate_program",
 }
 """Problem -> ``module:function`` of its generator, called with ``seed`` and sizes by keyword."""

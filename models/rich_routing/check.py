@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from apportion.instances.rich_routing import RichRoute, RichRouting, RichRoutes, VehicleType
+from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
 from apportion.models.verdict import TOLERANCE, Verdict, Violation
 
 
@@ -48,7 +49,7 @@ def drive(instance: RichRouting, route: RichRoute) -> Driven:
     clock = max(vehicle.ready, ready_from[0])
     arrivals: list[float] = []
     begin = clock
-    for trip, (leaves, comes), release in zip(trips, zip(depots, depots[1:], strict=False), ready_from, strict=True):
+    for trip, (leaves, comes), release in zip(trips, pairwise(depots), ready_from, strict=True):
         clock, here = max(clock, release), leaves
         for stop in (*trip, comes):
             is_client = stop >= instance.num_depots

@@ -11,7 +11,9 @@ from apportion.solvers.rounds.planner import PlanTask, PlanWeights, plan_order
 
 
 class PlanningScheduler:
-    """Plans the order of all known jobs on one type of GPU and runs those that start now.
+    """Plans the order of all known jobs on the type of GPU that does most, and runs those that start now.
+
+    GPUs of the other types go to the jobs that wait, shortest first.
 
     Parameters
     ----------
@@ -26,7 +28,11 @@ class PlanningScheduler:
     """
 
     def __init__(
-        self, weights: PlanWeights = PlanWeights(), restart_s: float = 20.0, moves: int = 2000, seed: int = 0  # noqa: B008
+        self,
+        weights: PlanWeights = PlanWeights(),
+        restart_s: float = 20.0,
+        moves: int = 2000,
+        seed: int = 0,
     ) -> None:
         self._weights, self._restart_s, self._moves, self._seed = weights, restart_s, moves, seed
         self._order: list[int] = []
@@ -34,10 +40,11 @@ class PlanningScheduler:
     def choose(self, view: RoundView) -> Longs:
         """The types of the next round."""
         chosen = np.full(len(view.jobs), -1, np.int64)
-        kind = int(np.argmax(view.capacity))
+        fastest = np.maximum(view.throughput.max(axis=1, keepdims=True), 1e-300)
+        kind = int(np.argmax(view.capacity * (view.throughput / fastest).mean(axis=0)))
         rows = np.flatnonzero((view.throughput[:, kind] > 0) & (view.num_gpus <= view.capacity[kind]))
         if not len(rows):
-            return chosen
+            return ShortestScheduler().fill(view, chosen)
         position = {job: place for place, job in enumerate(view.jobs[rows].tolist())}
         first = [position[job] for job in self._order if job in position]
         seen = set(first)
@@ -47,7 +54,7 @@ class PlanningScheduler:
         )
         self._order = view.jobs[rows][plan.order].tolist()
         chosen[rows[plan.start_s == 0.0]] = kind
-        return chosen
+        return ShortestScheduler().fill(view, chosen)
 
     def _task(self, view: RoundView, rows: Longs, kind: int) -> PlanTask:
         contention = max(1.0, view.num_arrived / max(1, int(view.capacity.sum())))
@@ -77,11 +84,18 @@ class ShortestScheduler:
 
     def choose(self, view: RoundView) -> Longs:
         """The types of the next round."""
+        return self.fill(view, np.full(len(view.jobs), -1, np.int64))
+
+    def fill(self, view: RoundView, chosen: Longs) -> Longs:
+        """Give what is still free to jobs that ``chosen`` lets wait; changes and returns it."""
         rest = _rest(view)
         shortest = rest.min(axis=1)
-        chosen = np.full(len(view.jobs), -1, np.int64)
         free, gpus = view.capacity.copy(), view.num_gpus
+        placed = chosen >= 0
+        np.subtract.at(free, chosen[placed], gpus[placed])
         for row in np.argsort(shortest * gpus**self._gpu_power, kind="stable").tolist():
+            if placed[row]:
+                continue
             here = np.where(free >= gpus[row], rest[row], np.inf)
             kind = int(np.argmin(here))
             if np.isfinite(here[kind]):

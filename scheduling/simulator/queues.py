@@ -114,8 +114,11 @@ def _attempt(
     jobs, types = trace.num_jobs, len(fleet.types)
     rates = trace.throughput
     seconds = np.divide(trace.steps[:, None], rates, out=np.full(rates.shape, inf), where=rates > 0)
-    seconds = seconds * (trace.alone_s / np.where(np.isfinite(trace.shortest_s), trace.shortest_s, 1.0))[:, None] \
-        if trace.scaling else seconds
+    seconds = (
+        seconds * (trace.alone_s / np.where(np.isfinite(trace.shortest_s), trace.shortest_s, 1.0))[:, None]
+        if trace.scaling
+        else seconds
+    )
     reasons = {job: text for job in range(jobs) if (text := misfit(trace, fleet, job))}
     state = np.zeros(jobs, np.int64)
     state[list(reasons)] = kernels.REJECTED

@@ -190,9 +190,11 @@ class _Run:
             self.received_s[job, kind] += worked_s
             self.type_time_s[kind] += worked_s
             self.progress.add(job, done)
-            over = self.received_s[job].sum() > int(int(self.trace.alone_s[job]) * self.rules.give_up_factor) if isfinite(
-                self.rules.give_up_factor
-            ) else False
+            over = (
+                self.received_s[job].sum() > int(int(self.trace.alone_s[job]) * self.rules.give_up_factor)
+                if isfinite(self.rules.give_up_factor)
+                else False
+            )
             if self.progress.is_done(job) or over:
                 self.ledger.finish(job, self.now_s + float(seconds[row]))
                 self.active.remove(job)

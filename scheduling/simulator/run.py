@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from apportion.instances.errors import OptionError
 from apportion.instances.trace import Fleet, JobTrace
@@ -51,10 +52,8 @@ def simulate(
     """
     if policy.startswith(QUEUE_PREFIX) and policy.removeprefix(QUEUE_PREFIX) in QUEUE_RULES:
         rule = policy.removeprefix(QUEUE_PREFIX)
-        found = simulate_queue(
-            trace, fleet, rule, restart_s=rules.restart_s, until_s=rules.until_s, failures=failures
-        )
-        return found
+        found = simulate_queue(trace, fleet, rule, restart_s=rules.restart_s, until_s=rules.until_s, failures=failures)
+        return replace(found, policy=policy)
     if policy not in SCHEDULERS:
         raise OptionError(f"unknown policy {policy!r}\nMaybe one of {', '.join(policy_names())}")
     return simulate_rounds(trace, fleet, scheduler_named(policy, rules), rules, name=policy, failures=failures)

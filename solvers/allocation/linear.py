@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 _MOST_ROUNDS = 100
 _MARGINAL = 1e-7
+_SLACK = 1e-7
 
 
 def run_model(model: Model) -> tuple[Floats, Bounds] | None:
@@ -169,7 +170,7 @@ def water_filling(snapshot: FleetAllocation, need: Floats, *, packed: bool = Fal
         marginal = np.abs(formulation.model.split_rows(answer.row_duals)["level"]) * asked * active.sum()
         stuck = active & (marginal > _MARGINAL)
         stuck = stuck if stuck.any() else active
-        fixed = np.where(stuck, need * level * (1.0 - 1e-9), fixed)
+        fixed = np.where(stuck, need * level * (1.0 - _SLACK), fixed)
         active &= ~stuck
     if first is None or last is None:
         return None

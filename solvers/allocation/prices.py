@@ -25,6 +25,8 @@ TOLERANCE = 1e-7
 _MOST_CUTS = 2000
 _INWARD = 0.35
 _EXACT = 1e-10
+_PROGRESS = 0.999
+_PATIENCE = 25
 _TINY = 1e-12
 
 
@@ -163,6 +165,7 @@ class _Search:
         self.points: list[Floats] = []
         self.values: list[float] = []
         self.best, self.bound, self.stuck = np.zeros(len(capacity)), inf, False
+        self.gap, self.since = inf, 0
 
     def ask(self, price: Floats) -> bool:
         """Put a price to the oracle; False when it has no answer."""
@@ -185,8 +188,11 @@ class _Search:
         if found is None:
             return None
         self.mixture = found
-        closed = self.bound - found.value <= self.tolerance * max(self.scale, abs(self.bound))
-        return None if closed or len(self.points) >= _MOST_CUTS else found
+        gap = self.bound - found.value
+        self.since = 0 if gap < self.gap * _PROGRESS else self.since + 1
+        self.gap = min(self.gap, gap)
+        closed = gap <= self.tolerance * max(self.scale, abs(self.bound))
+        return None if closed or self.since > _PATIENCE or len(self.points) >= _MOST_CUTS else found
 
     def next_price(self, mixture: _Mixture) -> Floats:
         """Between the best prices and those of the mixture; after a step that gained nothing, the latter."""

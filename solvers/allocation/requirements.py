@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 
 _MOST_ROUNDS = 60
 _ROOT = 1e-12
-_MARGINAL = 1e-5
+_MARGINAL = 1e-6
+_SHARP = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,50 +140,56 @@ class _Filling:
         self.ceiling = np.divide(self.top, need, out=np.zeros_like(need), where=need > 0)
         self.fixed = np.zeros(len(need))
         self.anchor: Anchor = market.empty()
-        self.rounds = 0
+        self.rounds, self.level = 0, 0.0
 
     def levels(self) -> Floats:
         """The level of every job, (J,)."""
-        rate = (self.market.rates * self.anchor.x).sum(axis=1)
+        rate = self._rates()
         level: Floats = np.divide(rate, self.need, out=np.zeros_like(rate), where=self.need > 0)
         return level
 
     def raise_level(self) -> float:
         """Raise all that still rise as far as they go together, then stop those that cannot go on."""
         self.rounds += 1
-        level, price = self._reach()
+        level, bound, price = self._reach()
         capped = self.active & (self.ceiling <= level * (1.0 + 1e-9))
         rising = self.active & ~capped
-        bound = min(level, float(self.ceiling[self.active].min()))
-        fixed = np.where(capped, self.top, self.fixed)
-        stuck = rising.copy()
+        goal = np.where(capped, self.top, self.fixed)
+        stuck = np.zeros_like(rising)
         if rising.any():
             need = np.where(rising, self.need, 0.0)
-            anchor = self._anchor(fixed, need)
-            start = price * level
-            found = highest_level(self.market, need, fixed, anchor, start=start, tolerance=self.tolerance)
+            fixed = np.minimum(goal, self._rates())
+            found = highest_level(
+                self.market, need, fixed, self._anchor(fixed, need), start=price * level, tolerance=_SHARP
+            )
             if found is not None:
                 x, priced = found
                 self.anchor = self.market.anchor(priced.value, x)
-                level, price = priced.value, priced.price
-            slopes = np.empty(len(need))
-            kernels.marginal_costs(self.market.rates, self.market.sizes, price, fixed + need * level, slopes)
-            steep = slopes[rising] * self.need[rising] * rising.sum() > _MARGINAL
-            stuck = np.zeros_like(rising)
-            stuck[rising] = steep
+                level, price = max(level, priced.value), priced.price
+                slopes = np.empty(len(need))
+                kernels.marginal_costs(self.market.rates, self.market.sizes, price, fixed + need * priced.value, slopes)
+                stuck[rising] = slopes[rising] * self.need[rising] * rising.sum() > _MARGINAL
             if not stuck.any():
                 stuck = rising
-        self.fixed = np.where(stuck, self.need * level * (1.0 - 1e-9), np.where(capped, self.top, self.fixed))
-        self.active = rising & ~stuck
+        reached = np.minimum(np.where(rising, self.need * level, self.top), self._rates())
+        self.fixed = np.where(stuck | capped, reached * (1.0 - 1e-9), self.fixed)
+        self.active, self.level = rising & ~stuck, level
         return bound
 
-    def _demand(self, level: float) -> Floats:
-        rising = np.minimum(self.need * level, self.top)
-        return np.where(self.active, np.maximum(rising, self.fixed), self.fixed)
+    def _rates(self) -> Floats:
+        rate: Floats = (self.market.rates * self.anchor.x).sum(axis=1)
+        return rate
 
-    def _reach(self) -> tuple[float, Floats]:
-        """The level that all active jobs reach, each at most at its own speed: roots from above."""
+    def _demand(self, level: float) -> Floats:
+        return np.where(self.active, np.minimum(self.need * level, self.top), self.fixed)
+
+    def _reach(self) -> tuple[float, float, Floats]:
+        """The level that all active jobs reach, each at most at its own speed, by roots from above.
+
+        Returns the level, a bound on the lowest one and the prices that prove it.
+        """
         level = float(self.ceiling[self.active].max())
+        least = float(self.ceiling[self.active].min())
         price = self.market.equal_prices(1.0)
         for _ in range(_MOST_ROUNDS):
             found = highest_level(self.market, self._demand(level), start=price, tolerance=self.tolerance)
@@ -192,28 +199,28 @@ class _Filling:
             price = priced.price
             if priced.value >= 1.0 - 2.0 * self.tolerance:
                 self.anchor = self.market.anchor(level, x)
-                break
+                return level, min(level, least), price
             lower = self._most_level(price, level)
-            if lower >= level * (1.0 - 1e-10):
-                self.anchor = self.market.anchor(level, x)
+            if not self.level * (1.0 + 1e-9) < lower < level * (1.0 - 1e-12):
                 break
             level = lower
-        return level, price
+        return self.level, min(level, least), price
 
     def _most_level(self, price: Floats, high: float) -> float:
-        budget = float(self.market.capacity @ price)
+        """The level above which the demands cost more than the fleet at ``price``."""
+        budget = float(self.market.capacity @ price) * (1.0 + self.tolerance)
 
         def excess(level: float) -> float:
             cost = kernels.total_cost(self.market.rates, self.market.sizes, price, self._demand(level))
             return float(cost) - budget
 
-        if excess(high) <= 0.0 or excess(0.0) >= 0.0:
+        if excess(high) <= 0.0:
             return high
-        return _root(excess, 0.0, high)
+        return self.level if excess(self.level) >= 0.0 else _root(excess, self.level, high)
 
     def _anchor(self, fixed: Floats, need: Floats) -> Anchor:
         """What is reached now, with the level that the rising jobs have in it."""
-        rate = (self.market.rates * self.anchor.x).sum(axis=1)
+        rate = self._rates()
         some = need > 0
         level = float(((rate[some] - fixed[some]) / need[some]).min())
         return self.market.anchor(level, self.anchor.x)

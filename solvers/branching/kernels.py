@@ -39,7 +39,13 @@ def enter(
 
 @numba.njit(cache=True, nogil=True)
 def fix_by_costs(
-    columns: Ints, reduced_costs: Floats, slack: float, lower: Floats, upper: Floats, new_lower: Floats, new_upper: Floats
+    columns: Ints,
+    reduced_costs: Floats,
+    slack: float,
+    lower: Floats,
+    upper: Floats,
+    new_lower: Floats,
+    new_upper: Floats,
 ) -> int:
     """Bounds that a point must keep to cost at most ``slack`` more than the linear program; how many are tighter.
 

@@ -147,9 +147,6 @@ def _answer(
     limit = None if search is None else search.limit
     status = Status.OPTIMAL if incumbent.values is not None else Status.NO_SOLUTION
     status, other = settle(status, limit, bounds, options.gap)
-    if status is Status.OPTIMAL:
-        limit = None
-    else:
-        limit = limit or other or Limit.OTHER
+    limit = None if status is Status.OPTIMAL else limit or other or Limit.OTHER
     counts = {} if search is None else {"nodes": search.nodes, "probes": search.probes, "iterations": search.iterations}
     return BackendAnswer(status, bounds, limit, incumbent.values, None, None, counts, f"branch and bound: {status}")

@@ -98,9 +98,12 @@ def _without(program: MixedIntegerProgram, outcome: Outcome) -> Reduced:
 def _program_of(lp: Any, name: str) -> MixedIntegerProgram:
     matrix = lp.a_matrix_
     whole = [kind != highspy.HighsVarType.kContinuous for kind in lp.integrality_]
-    columns = SparseColumns(
-        np.array(matrix.start_, np.int32), np.array(matrix.index_, np.int32), np.array(matrix.value_, np.float64)
-    )
+    if not lp.num_col_:
+        columns = SparseColumns.empty(0)
+    else:
+        columns = SparseColumns(
+            np.array(matrix.start_, np.int32), np.array(matrix.index_, np.int32), np.array(matrix.value_, np.float64)
+        )
     return MixedIntegerProgram(
         name,
         Sense.MINIMISE,
@@ -162,9 +165,7 @@ def root_cuts(problem: Problem, seed: int, monitor: Monitor) -> Root:
 
 
 def _as_program(problem: Problem) -> MixedIntegerProgram:
-    columns = SparseColumns(
-        problem.col_starts.astype(np.int32), problem.col_rows.astype(np.int32), problem.col_values
-    )
+    columns = SparseColumns(problem.col_starts.astype(np.int32), problem.col_rows.astype(np.int32), problem.col_values)
     return MixedIntegerProgram(
         "root",
         Sense.MINIMISE,

@@ -170,9 +170,7 @@ def _pass(lp: Any, problem: Problem, cuts: Rows) -> None:
         problem.lower,
         np.maximum(problem.lower, problem.upper),
         np.concatenate((problem.row_lower, cuts.lower)),
-        np.maximum(
-            np.concatenate((problem.row_lower, cuts.lower)), np.concatenate((problem.row_upper, cuts.upper))
-        ),
+        np.maximum(np.concatenate((problem.row_lower, cuts.lower)), np.concatenate((problem.row_upper, cuts.upper))),
         matrix.indptr.astype(np.int32),
         matrix.indices.astype(np.int32),
         matrix.data.astype(np.float64),

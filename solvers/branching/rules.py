@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 
+from apportion.instances.errors import OptionError
 from apportion.solvers.branching.protocol import NO_LIMIT, BranchingRule, Node, ask, score, scores
 
 _LEAST_ITERATIONS = 10
@@ -77,7 +78,8 @@ class Reliability:
     """Reliability branching on pseudo-costs (Achterberg, Koch and Martin 2005).
 
     Candidates come in the order of their estimated scores. Those with fewer than ``reliable`` observations in either
-    direction are probed, with a limit on simplex iterations, until ``lookahead`` in a row have not improved on the best.
+    direction are probed, with a limit on simplex iterations, until ``lookahead`` in a row have not improved on the
+    best.
 
     Parameters
     ----------
@@ -149,7 +151,5 @@ def rule_named(name: str, seed: int = 0) -> BranchingRule:
         "most-infeasible": MostInfeasible,
     }
     if name not in made:
-        from apportion.instances.errors import OptionError
-
         raise OptionError(f"unknown branching rule {name!r}\nMaybe one of {', '.join(RULES)}")
     return made[name]()

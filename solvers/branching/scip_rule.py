@@ -107,7 +107,10 @@ class _Session:
         """What the rule sees."""
         model, variables = self._model, self._variables
         counts = [
-            [v.getNBranchings(_DOWN) + self._probed.get(v.ptr(), 0), v.getNBranchings(_UP) + self._probed.get(v.ptr(), 0)]
+            [
+                v.getNBranchings(_DOWN) + self._probed.get(v.ptr(), 0),
+                v.getNBranchings(_UP) + self._probed.get(v.ptr(), 0),
+            ]
             for v in variables
         ]
         pseudo = [[model.getVarPseudocost(v, _DOWN), model.getVarPseudocost(v, _UP)] for v in variables]
@@ -165,9 +168,7 @@ class _Session:
 
     def _snapshot(self) -> Snapshot:
         variables = self._model.getVars(transformed=True)
-        parts = [
-            (v.getLPSol(), self._model.getVarRedcost(v), v.getLbLocal(), v.getUbLocal()) for v in variables
-        ]
+        parts = [(v.getLPSol(), self._model.getVarRedcost(v), v.getLbLocal(), v.getUbLocal()) for v in variables]
         values, reduced_costs, lower, upper = np.array(parts, np.float64).T.copy()
         return Snapshot(values, reduced_costs, lower, upper, np.zeros(0))
 

@@ -73,6 +73,7 @@ class OpenNodes:
         self._made += 1
         self._waiting += 1
         node.order = self._made
+        node.done = False
         heapq.heappush(self._by_bound, (node.bound, -node.depth, node.order, node))
         if self._selection is Selection.BEST_ESTIMATE:
             heapq.heappush(self._by_estimate, (node.estimate, node.order, node))

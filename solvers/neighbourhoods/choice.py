@@ -26,6 +26,7 @@ class Arm:
     reward: float = 0.0
     tries: int = 0
     wins: int = 0
+    ends: int = 0
     share: float = _FIRST_SHARE
     spent: float = field(default=0.0)
 
@@ -46,17 +47,23 @@ class Bandit:
             return untried[0]
         rewards = np.array([arm.reward for arm in self.arms])
         best = float(rewards.max())
-        hope = np.array([max(_LEAST_HOPE, 2.0 * (arm.wins + 1) / (arm.tries + 2)) for arm in self.arms])
+        hope = np.array(
+            [max(_LEAST_HOPE, 2.0 * (arm.wins + 0.5 * arm.ends + 1) / (arm.tries + 2)) for arm in self.arms]
+        )
         weights = _LEAST_WEIGHT * hope + (rewards / best if best > 0.0 else np.zeros(len(rewards)))
         return int(rng.choice(len(weights), p=weights / weights.sum()))
 
-    def learn(self, index: int, improvement: float, spent: float) -> None:
-        """Reward arm ``index``: ``improvement`` (at least 0) for ``spent`` seconds or other units of work."""
+    def learn(self, index: int, improvement: float, spent: float, *, ended: bool = False) -> None:
+        """Reward arm ``index``: ``improvement`` (at least 0) for ``spent`` seconds or other units of work.
+
+        ``ended`` says that a program was solved to its end, which raises the floor of the arm as half a win does.
+        """
         arm = self.arms[index]
         rate = improvement / max(spent, 1e-3)
         arm.reward = rate if not arm.tries else _DECAY * arm.reward + (1.0 - _DECAY) * rate
         arm.tries += 1
         arm.wins += improvement > 0.0
+        arm.ends += ended
         arm.spent += spent
 
 

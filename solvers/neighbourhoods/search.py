@@ -26,7 +26,6 @@ from apportion.solvers.status import Bounds, Status
 _POOL = 12
 _BETTER = 1e-9
 _FINE_GAP = 1e-7  # a gain smaller than the gap of the whole program is still a gain
-_END_WORTH = 1e-6  # while nothing improves, the solver that ends small programs sooner is the better one
 _LEAST_SIZE = 20
 _LARGEST_CP_SAT = 200_000
 _ENDED = (Status.OPTIMAL, Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED)
@@ -160,7 +159,7 @@ class Search:
         self.wins += improved
         ended = answer.status in _ENDED
         self._which_piece.learn(which, gain, spent)
-        self._which_solver.learn(which_solver, gain + _END_WORTH * ended, spent)
+        self._which_solver.learn(which_solver, gain, spent, ended=ended)
         resize(arm, finished=ended, improved=improved, effort=effort)
         whole = restriction.radius is None and restriction.step is None
         self.finished = ended and not improved and whole and bool(restriction.free[situation.open].all())

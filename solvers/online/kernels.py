@@ -200,9 +200,9 @@ def _potential(
 ) -> float:
     """What placing a task should lessen as little as possible: the worth of a node, or its fragments negated."""
     if rule == LEAST_LOSS:
-        return node_worth(cpu, room, num_gpus, cpu_price, worth)
-    return -fragmentation(
-        cpu, room, num_gpus, kind, typical_cpu, typical_gpus, typical_milli, typical_accepts, popularity
+        return float(node_worth(cpu, room, num_gpus, cpu_price, worth))
+    return -float(
+        fragmentation(cpu, room, num_gpus, kind, typical_cpu, typical_gpus, typical_milli, typical_accepts, popularity)
     )
 
 
@@ -210,7 +210,7 @@ def _potential(
 def _loss_score(rule: int, loss: float) -> float:
     """FGD truncates a sigmoid to whole percents; the least-loss rule counts steps."""
     if rule == LEAST_LOSS:
-        return -np.floor(loss / LOSS_STEP + _HAIR)
+        return -float(np.floor(loss / LOSS_STEP + _HAIR))
     return float(int(100.0 / (1.0 + np.exp(loss / 1000.0))))
 
 

@@ -14,19 +14,27 @@ import numba
 import numpy as np
 
 from apportion.solvers.rich_routing.segments import (
+    CAPACITY,
     COST,
+    DISTANCE,
     FIRST_SLOT,
+    FIXED,
     IS_TOUCHED,
     KIND,
     LAST_SLOT,
     LENGTH,
+    LOADS,
     LOCATION,
     MOST_RELOADS,
     NONE,
+    PER_DISTANCE,
+    PER_TIME,
     PLACE,
     RELOAD_AT,
     RELOADS,
     REQUEST,
+    ROOM_BACK,
+    ROOM_OUT,
     ROUTE,
     Flags,
     Floats,
@@ -43,7 +51,7 @@ GRANULAR = 40
 MOST_OFFERED = 12
 """Optional clients that an iteration tries to serve."""
 OFFER = 0.3
-RETYPE = 0.15
+RETYPE, RELOAD = 0.15, 0.3
 ALONE, ALTERNATIVES, PAIR = range(3)
 CURRENT, BEST = range(2)
 ITERATION, NUM_REQUIRED_ABSENT, BEST_REQUIRED_ABSENT, STAMPS = range(4)
@@ -146,7 +154,7 @@ def _list_request(state: State, request: int, count: int, was_absent: int) -> in
 
 
 @numba.njit(cache=True)
-def _drop(data: Data, state: State, slot: int, node: int, count: int) -> int:
+def _drop(data: Data, state: State, node: int, count: int) -> int:
     """Mark ``node`` (and its partner) as off its route and list its request."""
     num_locations = data.sizes[0]
     if state.nodes[node, ROUTE] == NONE:
@@ -181,7 +189,7 @@ def _compact(data: Data, state: State, slot: int, count: int) -> int:
     state.slots[slot, LENGTH] = write
     if not renew(data, state, slot):
         for place in range(write):
-            count = _drop(data, state, slot, state.sequence[slot, place], count)
+            count = _drop(data, state, state.sequence[slot, place], count)
         state.slots[slot, LENGTH] = 0
         renew(data, state, slot)
     return count
@@ -205,7 +213,7 @@ def _remove_string(data: Data, state: State, slot: int, seed: int, most: float, 
         keep_from = start + 1 + int(uniform(random) * (length - 1))
     for position in range(start, start + span):
         if not keep_from <= position < keep_from + kept:
-            count = _drop(data, state, slot, state.sequence[slot, position], count)
+            count = _drop(data, state, state.sequence[slot, position], count)
     return _compact(data, state, slot, count)
 
 
@@ -305,6 +313,9 @@ def _try(
 ) -> float:
     """One place on one route, plain and with a reload; ``found`` gets it when it beats ``best``."""
     kind, length = slots[slot, KIND], slots[slot, LENGTH]
+    full = atoms[client, LOADS] > facts[slot, ROOM_OUT] or atoms[client, LOADS + 1] > facts[slot, ROOM_BACK]
+    if full and not may_reload:
+        return best
     if not serves[kind, client]:
         return best
     start = first_end + 2 * slot
@@ -364,6 +375,16 @@ def _try_pair(data: Data, state: State, slot: int, request: int, best: float) ->
 
 
 @numba.njit(cache=True)
+def _detour(
+    distance: Floats, nodes: Ints, sequence: Ints, start: int, slot: int, place: int, length: int, client: int
+) -> float:
+    """How much longer a route in use becomes."""
+    left = nodes[sequence[slot, place - 1] if place > 0 else start, LOCATION]
+    right = nodes[sequence[slot, place] if place < length else start + 1, LOCATION]
+    return distance[left, client] + distance[client, right] - distance[left, right]
+
+
+@numba.njit(cache=True)
 def _best_place(data: Data, state: State, request: int, everywhere: bool, may_reload: bool, best: float) -> float:
     """The cheapest place of a client or group on routes in use, near its neighbours or everywhere."""
     # unpacked once: handing the tuples on to every trial costs ten times the trial
@@ -376,9 +397,14 @@ def _best_place(data: Data, state: State, request: int, everywhere: bool, may_re
         client = members[request, number]
         if everywhere:
             for slot in range(slots.shape[0]):
-                if slots[slot, LENGTH] == 0:
+                full = atoms[client, LOADS] > facts[slot, ROOM_OUT] or atoms[client, LOADS + 1] > facts[slot, ROOM_BACK]
+                if slots[slot, LENGTH] == 0 or (full and not may_reload):
                     continue
-                for place in range(slots[slot, LENGTH] + 1):
+                kind, length, start = slots[slot, KIND], slots[slot, LENGTH], first_end + 2 * slot
+                for place in range(length + 1):
+                    longer = _detour(distance, nodes, sequence, start, slot, place, length, client)
+                    if fleet[kind, PER_DISTANCE] * longer >= best and fleet[kind, PER_TIME] == 0.0:
+                        continue
                     best = _try(
                         *(distance, duration, fleet, kinds, serves, atoms, before, after, work, nodes, slots, facts),
                         *(sequence, found, first_end, num_locations, slot, client, place, best, may_reload),
@@ -389,9 +415,13 @@ def _best_place(data: Data, state: State, request: int, everywhere: bool, may_re
             slot = nodes[beside, ROUTE]
             if slot == NONE:
                 continue
+            kind, length, start = slots[slot, KIND], slots[slot, LENGTH], first_end + 2 * slot
             for step in range(2):
                 if uniform(random) >= BLINK:
                     place = nodes[beside, PLACE] + step
+                    longer = _detour(distance, nodes, sequence, start, slot, place, length, client)
+                    if fleet[kind, PER_DISTANCE] * longer >= best and fleet[kind, PER_TIME] == 0.0:
+                        continue
                     best = _try(
                         *(distance, duration, fleet, kinds, serves, atoms, before, after, work, nodes, slots, facts),
                         *(sequence, found, first_end, num_locations, slot, client, place, best, may_reload),
@@ -493,7 +523,8 @@ def _recreate(data: Data, state: State, count: int, num_touched: int, opening: f
     opened = uniform(random) < opening
     for position in range(count):
         request = state.rows[LISTED, position]
-        may_reload = data.sizes[1] > 0 and _free_reload(data, state) != NONE
+        can_reload = data.sizes[1] > 0 and _free_reload(data, state) != NONE
+        may_reload = can_reload and uniform(random) < RELOAD
         limit = np.inf
         if not data.required[request]:
             limit = data.price[request] * (0.85 + 0.3 * uniform(random))
@@ -505,7 +536,9 @@ def _recreate(data: Data, state: State, count: int, num_touched: int, opening: f
                     if is_pair:
                         best = _best_places(data, state, request, everywhere == 1, limit)
                     else:
-                        best = _best_place(data, state, request, everywhere == 1, may_reload, limit)
+                        best = _best_place(
+                            data, state, request, everywhere == 1, can_reload if everywhere == 1 else may_reload, limit
+                        )
         any_kind = (best == np.inf or forced) and uniform(random) < 0.5
         best = _new_route(data, state, request, best, any_kind)
         if not best < limit:
@@ -534,6 +567,20 @@ def _move_to(data: Data, state: State, slot: int, other: int) -> bool:
 
 
 @numba.njit(cache=True)
+def _cost_of(data: Data, state: State, slot: int, kind: int) -> float:
+    """What the route would cost a vehicle of another type, its time not counted."""
+    distance, nodes, sequence = data.distance, state.nodes, state.sequence
+    start = data.sizes[0] + data.sizes[1] + 2 * slot
+    other = data.sizes[0] + data.sizes[1] + 2 * data.kinds[kind, FIRST_SLOT]
+    first = sequence[slot, 0]
+    last = nodes[sequence[slot, state.slots[slot, LENGTH] - 1], LOCATION]
+    driven = state.facts[slot, DISTANCE]
+    driven += distance[nodes[other, LOCATION], first] - distance[nodes[start, LOCATION], first]
+    driven += distance[last, nodes[other + 1, LOCATION]] - distance[last, nodes[start + 1, LOCATION]]
+    return data.fleet[kind, FIXED] + data.fleet[kind, PER_DISTANCE] * driven
+
+
+@numba.njit(cache=True)
 def _retype(data: Data, state: State, num_touched: int, at_random: bool) -> int:
     """Give each touched route the cheapest type of vehicle that can drive it, or a random one."""
     num_kinds = data.kinds.shape[0]
@@ -544,11 +591,13 @@ def _retype(data: Data, state: State, num_touched: int, at_random: bool) -> int:
             continue
         turn = int(uniform(state.random) * num_kinds)
         for step in range(num_kinds):
-            kind = (turn + step) % num_kinds
-            if kind == state.slots[slot, KIND]:
+            kind, now = (turn + step) % num_kinds, state.slots[slot, KIND]
+            if kind == now:
                 continue
-            able = True
-            for position in range(length):
+            able = at_random or _cost_of(data, state, slot, kind) < state.facts[slot, COST] - 1e-9
+            able = able and state.facts[slot, ROOM_OUT] + data.fleet[kind, CAPACITY] >= data.fleet[now, CAPACITY]
+            able = able and state.facts[slot, ROOM_BACK] + data.fleet[kind, CAPACITY] >= data.fleet[now, CAPACITY]
+            for position in range(length if able else 0):
                 able = able and data.serves[kind, state.sequence[slot, position]]
             other = _free_slot(data.kinds, state.slots, kind) if able else NONE
             if other == NONE:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apportion.instances.rich_routing import RichRoute, RichRouting, RichRoutes
+from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting
 from apportion.solvers.rich_routing import kernels
 from apportion.solvers.rich_routing.kernels import ALONE, ALTERNATIVES, PAIR, Data, State
-from apportion.solvers.rich_routing.segments import CAPACITY, KIND, LOADS, LOCATION, NONE, REQUEST, ROUTE, Floats, Ints
+from apportion.solvers.rich_routing.segments import KIND, LOADS, LOCATION, NONE, REQUEST, ROUTE, Ints
 
 NUM_NEIGHBOURS = 100
 MOST_RELOAD_NODES = 2000
@@ -129,8 +129,7 @@ class RichSearch:
 
 
 def _data(instance: RichRouting, requests: list[tuple[int, tuple[int, ...]]], bases: Ints) -> Data:
-    size, loads = instance.num_locations, instance.delivery.shape[1]
-    vehicles = instance.vehicles
+    size, vehicles = instance.num_locations, instance.vehicles
     fleet = np.array(
         [
             [
@@ -140,7 +139,6 @@ def _data(instance: RichRouting, requests: list[tuple[int, tuple[int, ...]]], ba
             for v in vehicles
         ]
     )
-    assert fleet.shape[1] == CAPACITY + loads
     fleet = np.minimum(fleet, _NO_LIMIT)
     reloads = [v.most_reloads if v.reload is not None else 0 for v in vehicles]
     kinds = np.array(
@@ -226,7 +224,7 @@ def _state(instance: RichRouting, data: Data, requests: list[tuple[int, tuple[in
         work=np.zeros((5, atoms.shape[1])),
         nodes=nodes,
         slots=slots,
-        facts=np.zeros((num_slots, 3)),
+        facts=np.zeros((num_slots, 5)),
         sequence=np.zeros((num_slots, most), np.int32),
         best=np.zeros((num_slots, most), np.int32),
         best_length=np.zeros(num_slots, np.int32),

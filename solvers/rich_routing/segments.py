@@ -23,7 +23,8 @@ FIXED, PER_DISTANCE, PER_TIME, READY, DUE, MOST_DURATION, MOST_DISTANCE, CAPACIT
 RELOAD_AT, MOST_RELOADS, FIRST_SLOT, LAST_SLOT = range(4)
 LOCATION, ROUTE, PLACE, REQUEST = range(4)
 KIND, LENGTH, RELOADS, IS_TOUCHED = range(4)
-DISTANCE, COST, TIME = range(3)
+DISTANCE, COST, TIME, ROOM_OUT, ROOM_BACK = range(5)
+"""Of a route; the room for more from the depot and for more to the depot, in the first dimension of load."""
 NONE = -1
 SLACK = 1e-7
 
@@ -60,7 +61,7 @@ def carries(segments: Floats, i: int, fleet: Floats, kind: int) -> bool:
 
 
 @numba.njit(cache=True)
-def refresh(
+def refresh(  # noqa: C901 one pass forwards and one backwards
     distance: Floats,
     duration: Floats,
     fleet: Floats,
@@ -108,6 +109,8 @@ def refresh(
             return False
         here = node
     taken = work[0, DURATION]
+    facts[slot, ROOM_OUT] = fleet[kind, CAPACITY] + SLACK - (work[0, LOADS] if reloads == 0 else 0.0)
+    facts[slot, ROOM_BACK] = fleet[kind, CAPACITY] + SLACK - (work[0, LOADS + 1] if reloads == 0 else 0.0)
     slots[slot, RELOADS] = reloads
     facts[slot, DISTANCE] = driven if length > 0 else 0.0
     facts[slot, TIME] = taken if length > 0 else 0.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats
+from apportion.instances.trace import Longs
 
 _MOST_STEPS = 200
 _TOLERANCE = 1e-9
@@ -56,7 +57,8 @@ def central_optimum(objective: Floats, matrix: Floats, right: Floats, *, toleran
         gap = float(x @ z) / len(x)
         small = float(np.abs(primal).max(initial=0.0)) < tolerance * (1.0 + float(np.abs(right).max(initial=0.0)))
         if small and float(np.abs(dual).max()) < tolerance * 10 and gap < tolerance:
-            return x[:columns]
+            answer: Floats = x[:columns]
+            return answer
         factor = _factor(matrix, x, z, columns)
         aff = _direction(matrix, factor, primal, dual, -x * z, x, z, columns)
         alpha_p, alpha_d = _longest(x, aff[0]), _longest(z, aff[2])
@@ -80,10 +82,10 @@ def _direction(
 ) -> tuple[Floats, Floats, Floats]:
     weight = x / z
     part = weight * dual - comp / z
-    dy = np.linalg.solve(normal, primal + matrix @ part[:columns] + part[columns:])
+    dy: Floats = np.linalg.solve(normal, primal + matrix @ part[:columns] + part[columns:]).astype(np.float64)
     back = np.concatenate((matrix.T @ dy, dy))
-    dz = dual - back
-    dx = (comp - x * dz) / z
+    dz: Floats = dual - back
+    dx: Floats = (comp - x * dz) / z
     return dx, dy, dz
 
 
@@ -92,7 +94,7 @@ def _longest(value: Floats, step: Floats) -> float:
     return min(1.0, float((-value[falling] / step[falling]).min(initial=np.inf)))
 
 
-def share_rows(num_gpus: Floats, capacity: Floats, usable: Floats) -> tuple[Floats, Floats]:
+def share_rows(num_gpus: Longs, capacity: Longs, usable: Longs) -> tuple[Floats, Floats]:
     """Rows of the usual constraints on fractions: the GPUs of each type, and the time of each job.
 
     Parameters

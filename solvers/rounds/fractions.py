@@ -9,6 +9,7 @@ import numpy as np
 
 from apportion.instances.fleet import FleetAllocation
 from apportion.instances.program import Floats
+from apportion.instances.trace import Longs
 from apportion.solvers.rounds.central import central_optimum, share_rows
 
 _BISECTION_STOP = 1.05
@@ -36,8 +37,8 @@ def makespan_fractions(snapshot: FleetAllocation, *, aware: bool = True) -> Floa
     while low * _BISECTION_STOP < high:
         middle = (low + high) / 2.0
         low, high = (low, middle) if middle >= shortest else (middle, high)
-    usable = np.argwhere(rates > 0)
-    matrix, right = share_rows(snapshot.scale_factor.astype(np.float64), snapshot.num_gpus, usable)
+    usable = np.argwhere(rates > 0).astype(np.int64)
+    matrix, right = share_rows(snapshot.scale_factor, snapshot.num_gpus, usable)
     progress = np.zeros((snapshot.num_jobs, len(usable)))
     progress[usable[:, 0], np.arange(len(usable))] = -rates[usable[:, 0], usable[:, 1]]
     need = snapshot.steps_left / high
@@ -57,8 +58,8 @@ def shortest_makespan(snapshot: FleetAllocation) -> tuple[float, Floats]:
 
 def throughput_fractions(snapshot: FleetAllocation) -> Floats:
     """The highest sum of throughputs."""
-    usable = np.argwhere(snapshot.rates > 0)
-    matrix, right = share_rows(snapshot.scale_factor.astype(np.float64), snapshot.num_gpus, usable)
+    usable = np.argwhere(snapshot.rates > 0).astype(np.int64)
+    matrix, right = share_rows(snapshot.scale_factor, snapshot.num_gpus, usable)
     value = snapshot.rates[usable[:, 0], usable[:, 1]]
     return _spread(snapshot, usable, central_optimum(value, matrix, right))
 
@@ -71,9 +72,9 @@ def proportional_fractions(snapshot: FleetAllocation) -> Floats:
 
 def _level(snapshot: FleetAllocation, rates: Floats, need: Floats) -> tuple[Floats, float]:
     """Maximise L with ``rates @ x >= need * L`` for every job that runs somewhere."""
-    usable = np.argwhere(rates > 0)
+    usable = np.argwhere(rates > 0).astype(np.int64)
     jobs = snapshot.num_jobs
-    matrix, right = share_rows(snapshot.scale_factor.astype(np.float64), snapshot.num_gpus, usable)
+    matrix, right = share_rows(snapshot.scale_factor, snapshot.num_gpus, usable)
     columns = len(usable)
     runs = np.flatnonzero((rates > 0).any(axis=1) & (need > 0))
     if not len(runs):
@@ -91,7 +92,7 @@ def _level(snapshot: FleetAllocation, rates: Floats, need: Floats) -> tuple[Floa
     return _spread(snapshot, usable, answer[:columns]), float(answer[columns]) * typical
 
 
-def _spread(snapshot: FleetAllocation, usable: Floats, values: Floats) -> Floats:
+def _spread(snapshot: FleetAllocation, usable: Longs, values: Floats) -> Floats:
     fractions = np.zeros((snapshot.num_jobs, snapshot.num_types))
     fractions[usable[:, 0], usable[:, 1]] = np.clip(values, 0.0, 1.0)
     return fractions

@@ -88,8 +88,12 @@ def plan_cost(
         worst = max(worst, ratio)
     mean = total / unit
     ends = last / unit
-    return weights[0] * mean + weights[1] * ends + weights[2] * unfair + weights[3] * excess + weights[4] * max(
-        0.0, worst - due[1]
+    return (
+        weights[0] * mean
+        + weights[1] * ends
+        + weights[2] * unfair
+        + weights[3] * excess
+        + weights[4] * max(0.0, worst - due[1])
     )
 
 
@@ -148,4 +152,4 @@ def improve_order(
             if here < lowest:
                 lowest = here
                 best[:] = order
-    return lowest
+    return float(lowest)

@@ -90,8 +90,9 @@ def _label(outcome: Simulation) -> str:
 
 
 def _lines(title: str, rows: list[Json], x: tuple[str, str], y: tuple[str, str]) -> Json:
-    axes = {axis: {"field": field, "type": "quantitative", "title": text} for axis, (field, text) in
-            (("x", x), ("y", y))}
+    axes = {
+        axis: {"field": field, "type": "quantitative", "title": text} for axis, (field, text) in (("x", x), ("y", y))
+    }
     colour = {"field": "policy", "type": "nominal", "title": None}
     return {**_frame(title, rows), "mark": "line", "encoding": {**axes, "color": colour}}
 

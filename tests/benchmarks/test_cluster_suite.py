@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import isfinite
 
 import pytest
 
-from apportion.bench.registry import Context
+from apportion.bench.registry import Context, Measurement
 from apportion.bench.suites.cluster import admission, batch, online
 
 
 @pytest.mark.parametrize("measure", [online, admission, batch], ids=["online", "admission", "batch"])
-def test_quick(measure: object) -> None:
-    assert callable(measure)
+def test_quick(measure: Callable[[Context], Iterable[Measurement]]) -> None:
     rows = list(measure(Context(quick=True)))
     assert rows
     assert all(isfinite(row.ours) for row in rows)

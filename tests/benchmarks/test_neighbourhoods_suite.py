@@ -34,5 +34,5 @@ def test_advantages(ours: float, theirs: float, sense: Sense, expected: float) -
 def test_the_quick_cases_run() -> None:
     rows = [*lns(Context(quick=True)), *portfolio(Context(quick=True))]
     assert len(rows) == 6
-    assert all(row.note for row in rows if row.case in ("set-cover-1000x2000", "independent-set-40"))
+    assert all(row.note for row in rows if row.case in ("set-cover-500x1000", "independent-set-40"))
     assert sum(row.target is not None for row in rows) == 3

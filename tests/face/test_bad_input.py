@@ -1,5 +1,7 @@
 """Programs that are empty, senseless or badly scaled, on every way in."""
 
+# pyright: reportOperatorIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+# pyright: reportOperatorIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Apportion as a solver of Pyomo, against HiGHS behind Pyomo's own interface."""
 
+# pyright: reportOperatorIssue=false
+
 from __future__ import annotations
 
 import io

@@ -24,6 +24,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "fleet-allocation": {"jobs": 12, "gpus_per_type": 8},
     "vehicle-routing": {"clients": 9},
     "unit-commitment": {"units": 4, "periods": 8},
+    "optimal-power-flow": {"buses": 5, "periods": 2, "storage": 1},
     "mixed-integer-program": {"kind": "knapsack", "items": 8, "resources": 2},
 }
 SHIPPED = sorted(p.name for p in Path(str(files("apportion.instances") / "data")).iterdir() if p.is_file())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from allocation_twins import best_worth, cheapest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocation_twins import best_worth, cheapest
 from apportion.solvers.allocation import kernels
 
 pytestmark = pytest.mark.kernels

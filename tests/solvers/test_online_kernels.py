@@ -61,7 +61,7 @@ def naive_scores(
             found[node] = _naive_gradient(name, policy, cpu, room, kind, request, fitting)
             continue
         if request.is_share:
-            gpus: tuple[int, ...] = (min(fitting, key=lambda g, room=room: (room[g], g)),)
+            gpus: tuple[int, ...] = (min((room[g], g) for g in fitting)[1],)
         else:
             gpus = tuple(fitting[: request.num_gpus])
         found[node] = _naive_fixed(name, cpu, room, request, gpus, running[node]), gpus
