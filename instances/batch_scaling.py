@@ -1,8 +1,8 @@
 """Jobs that change their batch size while they train, as the traces of Shockwave describe them.
 
-Two rules are known: ``accordion`` (Agarwal et al., MLSys 2021) trains with small batches while gradients change fast and
-with the largest otherwise; ``gns`` (gradient noise scale, McCandlish et al., 2018) doubles the batch at epochs that were
-measured. The tables are facts of the traces: after which epochs which model doubles.
+Two rules are known: ``accordion`` (Agarwal et al., MLSys 2021) trains with small batches while gradients change fast
+and with the largest otherwise; ``gns`` (gradient noise scale, McCandlish et al., 2018) doubles the batch at epochs that
+were measured. The tables are facts of the traces: after which epochs which model doubles.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -118,8 +118,8 @@ class FleetAllocation:
     def build(
         cls,
         name: str,
-        num_gpus: dict[str, int],
-        throughputs: dict[str, Sequence[float]],
+        num_gpus: Mapping[str, int],
+        throughputs: Mapping[str, Sequence[float]],
         *,
         objective: str = "max-min-fairness",
         **columns: Any,

@@ -182,8 +182,8 @@ class RichRouting:
             taken, left = self.shipment[origin], -self.shipment[destination]
             fits = bool(np.allclose(taken, left) and (taken >= 0).all())
             faults.require(fits, f"pairs[{position}]", "must unload what it loads", [taken.tolist(), left.tolist()])
-        for client in np.flatnonzero(self.shipment.any(axis=1)):
-            known = int(client) in paired
+        for client in np.flatnonzero(self.shipment.any(axis=1)).tolist():
+            known = client in paired
             faults.require(known, f"shipment[{client}]", "belongs to no pair", hint="name its other end in pairs")
 
     def _check_vehicle(self, faults: FaultList, place: str, vehicle: VehicleType, size: int, loads: int) -> None:

@@ -33,6 +33,7 @@ EXPLAINERS: dict[str, str] = {
     "mixed-integer-program": "apportion.solvers.explain:explain_program",
     "constraint-model": "apportion.solvers.explaining.constraint_models:explain_constraint_model",
     "cluster-placement": "apportion.models.cluster.explain:explain_placement",
+    "fleet-allocation": "apportion.solvers.allocation.explain:explain_allocation",
     "vehicle-routing": "apportion.models.routing.explain:explain_routing",
     "unit-commitment": "apportion.solvers.commitment.explain:explain_commitment",
     "optimal-power-flow": "apportion.solvers.power_flow.explain:explain_power_flow",

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 def cheapest(rates: Floats, size: float, price: Floats, wanted: float) -> float:
     """What one job pays at least to reach a rate: a linear program of its own."""
     found = linprog(size * price, A_ub=np.vstack([-rates, np.ones(len(rates))]), b_ub=[-wanted, 1.0], bounds=(0, None))
-    return float(found.fun) if found.status == 0 else np.inf
+    return float(found.fun or 0.0) if found.status == 0 else np.inf
 
 
 def best_worth(value: Floats, rates: Floats, size: float, price: Floats, least: float) -> float:
@@ -28,7 +28,7 @@ def best_worth(value: Floats, rates: Floats, size: float, price: Floats, least: 
         b_ub=[-least, 1.0],
         bounds=[(0, 1 if ok else 0) for ok in able],
     )
-    return -float(found.fun) if found.status == 0 else -np.inf
+    return -float(found.fun or 0.0) if found.status == 0 else -np.inf
 
 
 def highest_level(fleet: FleetAllocation, need: Floats, fixed: Floats) -> float:
@@ -53,7 +53,7 @@ def highest_level(fleet: FleetAllocation, need: Floats, fixed: Floats) -> float:
     cost = np.zeros(columns)
     cost[-1] = -1.0
     found = linprog(cost, A_ub=np.array(rows), b_ub=limits, bounds=[*bounds, (None, None)])
-    return -float(found.fun) if found.status == 0 else -np.inf
+    return -float(found.fun or 0.0) if found.status == 0 else -np.inf
 
 
 def water_levels(fleet: FleetAllocation, need: Floats) -> Floats:

@@ -105,7 +105,7 @@ def _without_early_backhauls(distance: Floats, demand: Floats, backhaul: Floats,
     """Forbid the ways from a depot to a pickup and from a pickup to a delivery."""
     closed = distance.copy()
     line, back = np.flatnonzero(demand > 0), np.flatnonzero(backhaul > 0)
-    closed[np.ix_(range(num_depots), back)] = inf
+    closed[np.ix_(np.arange(num_depots), back)] = inf
     closed[np.ix_(back, line)] = inf
     return closed
 

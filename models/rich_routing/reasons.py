@@ -18,7 +18,7 @@ def impossible(instance: RichRouting) -> tuple[str, ...]:
     >>> impossible(RichRouting.simple("line", line, [VehicleType(1, (1.0,))], delivery=[[0], [3]]))
     ('client 1 asks for more than any vehicle that may serve it carries',)
     """
-    must = [(f"client {c}", (c,)) for c in _alone(instance)]
+    must: list[tuple[str, tuple[int, ...]]] = [(f"client {c}", (c,)) for c in _alone(instance)]
     must += [(f"group {number}", group) for number, group in enumerate(instance.groups, 1)]
     reasons = []
     for name, members in must:

@@ -29,12 +29,13 @@ class PlanningScheduler:
 
     def __init__(
         self,
-        weights: PlanWeights = PlanWeights(),
+        weights: PlanWeights | None = None,
         restart_s: float = 20.0,
         moves: int = 2000,
         seed: int = 0,
     ) -> None:
-        self._weights, self._restart_s, self._moves, self._seed = weights, restart_s, moves, seed
+        self._weights = PlanWeights() if weights is None else weights
+        self._restart_s, self._moves, self._seed = restart_s, moves, seed
         self._order: list[int] = []
 
     def choose(self, view: RoundView) -> Longs:
@@ -106,4 +107,6 @@ class ShortestScheduler:
 
 def _rest(view: RoundView) -> Floats:
     rates = view.throughput
-    return np.divide(view.steps_left[:, None], rates, out=np.full(rates.shape, np.inf), where=rates > 0)
+    rest: Floats = np.full(rates.shape, np.inf)
+    np.divide(view.steps_left[:, None], rates, out=rest, where=rates > 0)
+    return rest

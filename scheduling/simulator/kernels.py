@@ -71,10 +71,7 @@ def run_events(
             if state[job] == RUNNING and end[job] < following:
                 following = end[job]
         stop = following == np.inf or following > until
-        if following == np.inf:
-            moment = now
-        else:
-            moment = min(following, until)
+        moment = now if following == np.inf else min(following, until)
         for position in range(count):
             job = active[position]
             if state[job] == PENDING:

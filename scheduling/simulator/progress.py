@@ -59,7 +59,8 @@ class Progress:
     def remaining_s(self, jobs: Longs) -> Floats:
         """Expected time of the rest, alone on the fastest type."""
         fastest = self.rate[jobs].max(axis=1, initial=0.0)
-        left = np.divide(self.left(jobs), fastest, out=np.full(len(jobs), np.inf), where=fastest > 0)
+        left: Floats = np.full(len(jobs), np.inf)
+        np.divide(self.left(jobs), fastest, out=left, where=fastest > 0)
         if self._scaling:
             for row, job in enumerate(jobs.tolist()):
                 scaling = self._scaling[job]

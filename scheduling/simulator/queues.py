@@ -143,9 +143,14 @@ def _attempt(
     reasons = {job: text for job, text in reasons.items() if states[job] is JobState.REJECTED}
     for job in np.flatnonzero(state == kernels.PENDING).tolist():
         reasons[job] = _REASONS[int(code[job])][1].format(wanted=int(trace.num_gpus[job]))
-    work = Stretches(*(column[:written].copy() for column in rows))
-    order = np.argsort(work.start_s, kind="stable")
-    work = Stretches(work.job[order], work.kind[order], work.start_s[order], work.end_s[order])
+    job_of, kind_of, starts, ends = (column[:written] for column in rows)
+    order = np.argsort(starts, kind="stable")
+    work = Stretches(
+        job_of[order].astype(np.int64),
+        kind_of[order].astype(np.int64),
+        starts[order].astype(np.float64),
+        ends[order].astype(np.float64),
+    )
     waits = {_REASONS[c][0]: float(queueing[c]) for c in _REASONS}
     return Simulation(trace, fleet, name, states, reasons, finish, first, preemptions, waits, work, float(out[0]))
 

@@ -185,7 +185,7 @@ class _Run:
                 self.ledger.fail(job, self.now_s + float(seconds[row]))
                 self.type_time_s[kind] += seconds[row]
                 continue
-            worked_s, done = self._work(job, before[job] >= 0, float(steps[row]), float(seconds[row]))
+            worked_s, done = self._work(before[job] >= 0, float(steps[row]), float(seconds[row]))
             self.kind_of[job] = kind
             self.received_s[job, kind] += worked_s
             self.type_time_s[kind] += worked_s
@@ -202,7 +202,7 @@ class _Run:
         for job in self.active:
             self.progress.adapt(job)
 
-    def _work(self, job: int, ran_before: bool, steps: float, seconds: float) -> tuple[float, float]:
+    def _work(self, ran_before: bool, steps: float, seconds: float) -> tuple[float, float]:
         """Seconds of work and steps of a job in a round; a restart costs a part of a round that the job fills."""
         restart = self.rules.restart_s
         first_round = self.rounds == 1

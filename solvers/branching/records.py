@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class Record:
         parts = {name: getattr(self, name) for name in _MEMBERS}
         parts |= {f"graph/{name}": value for name, value in self.graph.items()}
         parts |= {f"snapshot/{name}": value for name, value in self.snapshots.items()}
-        np.savez_compressed(path, **parts)  # type: ignore[arg-type]
+        np.savez_compressed(path, **parts)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -88,12 +89,16 @@ class Record:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 parts = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise InstanceError(str(path), [Fault("file", f"is no record of branching: {error}")]) from error
         missing = [name for name in _MEMBERS if name not in parts]
         if missing:
             raise InstanceError(str(path), [Fault(name, "is missing") for name in missing])
-        return cls(*(parts[name] for name in _MEMBERS), _below(parts, "graph/"), _below(parts, "snapshot/"))
+        return cls(
+            **{name: parts[name] for name in _MEMBERS},
+            graph=_below(parts, "graph/"),
+            snapshots=_below(parts, "snapshot/"),
+        )
 
 
 def _below(parts: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -201,7 +206,7 @@ def features_of(node: Node) -> Floats:
             node.lower,
             node.upper,
             node.pseudo_costs,
-            node.counts,
+            node.counts.astype(np.float64),
         )
     )
 

@@ -91,7 +91,7 @@ class Reliability:
         Probes per node.
     """
 
-    reliable: int = 8
+    reliable: int = 4
     lookahead: int = 8
     most: int = 100
 
@@ -140,7 +140,7 @@ def rule_named(name: str, seed: int = 0) -> BranchingRule:
     """A new rule called ``name``, one of :data:`RULES`.
 
     >>> rule_named("reliability")
-    Reliability(reliable=8, lookahead=8, most=100)
+    Reliability(reliable=4, lookahead=8, most=100)
     """
     if name == "random":
         return Random(seed)

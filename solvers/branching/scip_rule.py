@@ -6,8 +6,8 @@ from math import floor, inf
 from typing import Any
 
 import numpy as np
-from pyscipopt import SCIP_RESULT, Branchrule
-from pyscipopt.scip import PY_SCIP_BRANCHDIR
+from pyscipopt import Branchrule
+from pyscipopt.scip import PY_SCIP_BRANCHDIR, PY_SCIP_RESULT
 
 from apportion.instances.program import MixedIntegerProgram
 from apportion.solvers.backends.base import BackendAnswer
@@ -68,7 +68,7 @@ class _Plugin(Branchrule):  # type: ignore[misc]
         self._guard.run(lambda: results.append(self._branch()))
         if self._guard.failed:
             self.model.interruptSolve()
-            return {"result": SCIP_RESULT.DIDNOTRUN}
+            return {"result": PY_SCIP_RESULT.DIDNOTRUN}
         return {"result": results[0]}
 
     def _branch(self) -> Any:
@@ -85,7 +85,7 @@ class _Plugin(Branchrule):  # type: ignore[misc]
             if result is not None:
                 return result
         session.split(position)
-        return SCIP_RESULT.BRANCHED
+        return PY_SCIP_RESULT.BRANCHED
 
     def _column(self, variable: Any) -> int:
         """The column of the user's program; presolve prefixes names with ``t_``."""
@@ -179,14 +179,14 @@ class _Session:
             if not probe.exact or inf not in (probe.down, probe.up):
                 continue
             if probe.down == probe.up:
-                return SCIP_RESULT.CUTOFF
+                return PY_SCIP_RESULT.CUTOFF
             variable, value = self._variables[position], float(self._values[position])
             tighten = self._model.tightenVarLb if probe.down == inf else self._model.tightenVarUb
             infeasible, tighter = tighten(variable, floor(value) + (1.0 if probe.down == inf else 0.0))
             if infeasible:
-                return SCIP_RESULT.CUTOFF
+                return PY_SCIP_RESULT.CUTOFF
             moved = moved or bool(tighter)
-        return SCIP_RESULT.REDUCEDDOM if moved else None
+        return PY_SCIP_RESULT.REDUCEDDOM if moved else None
 
     def split(self, position: int) -> None:
         """Make the two children and tell SCIP the bounds that a probe has proven."""

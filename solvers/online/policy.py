@@ -63,7 +63,7 @@ class RulePolicy:
         >>> from apportion.instances.generate.cluster import generate_cluster
         >>> cluster = generate_cluster(seed=1)
         >>> RulePolicy.named("least-loss", cluster).choose(Snapshot.of_cluster(cluster), Request(1000, 64, 1, 400))
-        Choice(node=22, gpus=(0,))
+        Choice(node=0, gpus=(0,))
         """
         if name not in RULES:
             raise OptionError(f"unknown rule {name!r}\nMaybe one of {', '.join(RULES)}")

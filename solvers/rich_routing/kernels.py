@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from apportion.solvers.rich_routing.segments import (
+from apportion.solvers.rich_routing.segments.kernels import (
     CAPACITY,
     COST,
     DISTANCE,
@@ -111,8 +111,8 @@ class State(NamedTuple):
 
 @numba.njit(cache=True)
 def renew(data: Data, state: State, slot: int) -> bool:
-    """:func:`~apportion.solvers.rich_routing.segments.refresh` of one route."""
-    return refresh(
+    """:func:`~apportion.solvers.rich_routing.segments.kernels.refresh` of one route."""
+    feasible: bool = refresh(
         data.distance,
         data.duration,
         data.fleet,
@@ -128,6 +128,7 @@ def renew(data: Data, state: State, slot: int) -> bool:
         data.sizes[1],
         slot,
     )
+    return feasible
 
 
 @numba.njit(cache=True)
@@ -166,7 +167,7 @@ def _drop(data: Data, state: State, node: int, count: int) -> int:
     if data.what[request, 1] == PAIR:
         state.nodes[data.members[request, 0], ROUTE] = NONE
         state.nodes[data.members[request, 1], ROUTE] = NONE
-    return _list_request(state, request, count, 0)
+    return int(_list_request(state, request, count, 0))
 
 
 @numba.njit(cache=True)
@@ -214,7 +215,7 @@ def _remove_string(data: Data, state: State, slot: int, seed: int, most: float, 
     for position in range(start, start + span):
         if not keep_from <= position < keep_from + kept:
             count = _drop(data, state, state.sequence[slot, position], count)
-    return _compact(data, state, slot, count)
+    return int(_compact(data, state, slot, count))
 
 
 @numba.njit(cache=True)
@@ -371,7 +372,7 @@ def _try_pair(data: Data, state: State, slot: int, request: int, best: float) ->
     )
     if delta < best:
         state.found[0], state.found[2], state.found[3] = slot, 3, origin
-    return delta
+    return float(delta)
 
 
 @numba.njit(cache=True)
@@ -381,7 +382,7 @@ def _detour(
     """How much longer a route in use becomes."""
     left = nodes[sequence[slot, place - 1] if place > 0 else start, LOCATION]
     right = nodes[sequence[slot, place] if place < length else start + 1, LOCATION]
-    return distance[left, client] + distance[client, right] - distance[left, right]
+    return float(distance[left, client] + distance[client, right] - distance[left, right])
 
 
 @numba.njit(cache=True)
@@ -577,7 +578,7 @@ def _cost_of(data: Data, state: State, slot: int, kind: int) -> float:
     driven = state.facts[slot, DISTANCE]
     driven += distance[nodes[other, LOCATION], first] - distance[nodes[start, LOCATION], first]
     driven += distance[last, nodes[other + 1, LOCATION]] - distance[last, nodes[start + 1, LOCATION]]
-    return data.fleet[kind, FIXED] + data.fleet[kind, PER_DISTANCE] * driven
+    return float(data.fleet[kind, FIXED] + data.fleet[kind, PER_DISTANCE] * driven)
 
 
 @numba.njit(cache=True)

@@ -9,7 +9,7 @@ import numpy as np
 from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting
 from apportion.solvers.rich_routing import kernels
 from apportion.solvers.rich_routing.kernels import ALONE, ALTERNATIVES, PAIR, Data, State
-from apportion.solvers.rich_routing.segments import KIND, LOADS, LOCATION, NONE, REQUEST, ROUTE, Ints
+from apportion.solvers.rich_routing.segments.kernels import KIND, LOADS, LOCATION, NONE, REQUEST, ROUTE, Ints
 
 NUM_NEIGHBOURS = 100
 MOST_RELOAD_NODES = 2000

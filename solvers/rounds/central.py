@@ -1,4 +1,4 @@
-"""Linear programs whose answer lies in the middle of the optimal face, as interior-point solvers without crossover give.
+"""Linear programs whose answer lies in the middle of the optimal face, as interior-point solvers give it.
 
 Published schedulers were run with such a solver: among the many allocations that are equally good it takes one that
 treats equal jobs equally, and the rounds that follow depend on which one is taken.

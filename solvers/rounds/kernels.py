@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+_PRIME, _FACTOR = 2147483647, 48271
+
+
+@numba.njit(cache=True)
+def next_random(state: int) -> int:
+    """The next state of Lehmer's generator (Park and Miller's minimal standard), from 1 to 2 ** 31 - 2."""
+    return state * _FACTOR % _PRIME
+
 
 @numba.njit(cache=True)
 def list_schedule(
@@ -123,15 +131,17 @@ def improve_order(
     finish: Floats,
 ) -> float:
     """Anneal ``order`` in place by moving one job to another place; ``best`` keeps the best order. Returns its cost."""
-    np.random.seed(seed)
     count = len(order)
+    state = next_random(1 + seed % (_PRIME - 1))
     list_schedule(order, rest, gpus, held, capacity, length, restart, waiting, release, start, finish)
     here = plan_cost(finish, age, fair, weights, unit, horizon, due)
     lowest = here
     best[:] = order
     for move in range(moves):
-        source = np.random.randint(count)
-        target = np.random.randint(count)
+        state = next_random(state)
+        source = state % count
+        state = next_random(state)
+        target = state % count
         if source == target:
             continue
         trial[:] = order
@@ -146,7 +156,9 @@ def improve_order(
         list_schedule(trial, rest, gpus, held, capacity, length, restart, waiting, release, start, finish)
         cost = plan_cost(finish, age, fair, weights, unit, horizon, due)
         cold = heat * (1.0 - move / moves)
-        if cost <= here or (cold > 0.0 and np.random.random() < np.exp((here - cost) / cold)):
+        state = next_random(state)
+        chance = state / _PRIME
+        if cost <= here or (cold > 0.0 and chance < np.exp((here - cost) / cold)):
             here = cost
             order[:] = trial
             if here < lowest:

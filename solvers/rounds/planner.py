@@ -1,7 +1,7 @@
 """Plan ahead in the manner of Shockwave: search the order in which the known jobs start, run what starts now.
 
-Shockwave (Zheng et al., NSDI 2023) solves a window of rounds as a mixed-integer program. Here the window is all the rest:
-an order of the jobs is turned into a schedule by a list rule, judged by mean completion time, makespan and finish-time
+Shockwave (Zheng et al., NSDI 2023) solves a window of rounds as a mixed-integer program. Here the window is all the
+rest: an order of the jobs is turned into a schedule by a list rule, judged by mean completion time, makespan and finish-time
 fairness, and improved by simulated annealing. It is solved again when jobs came or went, from the order that was best
 before.
 """
@@ -43,8 +43,8 @@ class PlanWeights:
 class PlanTask:
     """The jobs at one moment, on one pool of equal GPUs: A jobs.
 
-    ``rest_s`` is how long each takes yet, ``age_s`` how long it has been here, ``fair_s`` how long it may take on a fair
-    share in all; ``held`` is 1 for those that run now.
+    ``rest_s`` is how long each takes yet, ``age_s`` how long it has been here, ``fair_s`` how long it may take on a
+    fair share in all; ``held`` is 1 for those that run now.
     """
 
     rest_s: Floats
@@ -91,11 +91,10 @@ def plan_order(
     [1, 0]
     """
     count = len(task.rest_s)
-    longs, floats = (lambda: np.empty(count, np.int64)), (lambda: np.empty(count))
     judged = np.array([weights.mean, weights.last, weights.unfair, weights.excess, weights.worst])
     due = np.array([weights.threshold, weights.worst_threshold])
-    start, finish, waiting, release = floats(), floats(), longs(), floats()
-    best, trial = longs(), longs()
+    start, finish, release = np.empty(count), np.empty(count), np.empty(count)
+    waiting, best, trial = (np.empty(count, np.int64) for _ in range(3))
 
     def search(order: Longs, steps: int, temperature: float) -> float:
         return float(

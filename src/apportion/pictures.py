@@ -381,6 +381,15 @@ def _on_off(instance: Any, plan: Any) -> Json:
     }
 
 
+# Optimal power flow: how full the branches are, what a MWh costs at each bus, what gives the power
+
+
+def _power_flow(instance: Any, plan: Any) -> Json | None:
+    from apportion.power_pictures import draw_power_flow
+
+    return draw_power_flow(instance, plan)
+
+
 # Programs: the largest values
 
 
@@ -406,6 +415,7 @@ _DRAWN: dict[str, Callable[[Any, Any], Json | None]] = {
     "cluster-placement": _placement,
     "vehicle-routing": _routes,
     "unit-commitment": _commitment,
+    "optimal-power-flow": _power_flow,
     "mixed-integer-program": _values,
 }
 

@@ -188,7 +188,8 @@ def test_generator_is_seeded_and_refuses_nonsense() -> None:
     assert fleet_json.render(one) == fleet_json.render(two)
     assert one.runnable.all()
     assert one.num_pairs > 0
-    for sizes in ({"jobs": 0}, {"types": 99}, {"promised_fraction": 2.0}, {"objective": "x"}):
+    wrong: tuple[dict[str, Any], ...] = ({"jobs": 0}, {"types": 99}, {"promised_fraction": 2.0}, {"objective": "x"})
+    for sizes in wrong:
         with pytest.raises(OptionError):
             generate_fleet(0, **sizes)
 

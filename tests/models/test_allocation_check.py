@@ -86,6 +86,7 @@ def test_objectives_by_hand() -> None:
         verdict = check(fleet(objective), GOOD)
         assert verdict.ok
         assert verdict.objective == pytest.approx(value), objective
+    verdict = check(fleet(), GOOD)
     assert verdict.measures["gpus_used"] == pytest.approx(2.5)
     assert verdict.measures["jobs_served"] == 3
 

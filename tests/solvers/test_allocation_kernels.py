@@ -55,7 +55,7 @@ def test_the_level_is_best_on_a_fine_grid(seed: int) -> None:
     level = kernels.best_level(rates, sizes, price, fixed, need, np.empty(16), np.empty(16))
 
     def worth(at: float) -> float:
-        return at - kernels.total_cost(rates, sizes, price, fixed + need * at)
+        return at - float(kernels.total_cost(rates, sizes, price, fixed + need * at))
 
     top = float(((rates.max(axis=1) - fixed)[need > 0] / need[need > 0]).min())
     assert level <= top + 1e-9

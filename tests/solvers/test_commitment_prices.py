@@ -47,9 +47,12 @@ def _priced_program(formulation: Formulation, prices: Prices) -> MixedIntegerPro
     """The units alone, paid for what they give: the slow twin."""
     program = formulation.model.compile()
     cost = np.array(program.cost)
-    cost[_columns(formulation, "power")] -= prices.energy
+    held = np.flatnonzero(formulation.instance.reserve_mw > 0.0)
+    power = _columns(formulation, "power")
+    cost[power] -= prices.energy
+    cost[power[:, held]] += prices.reserve[held]
     cost[_columns(formulation, "commit")] -= prices.energy * formulation.fleet.power_min[:, None]
-    cost[_columns(formulation, "reserve")] -= prices.reserve
+    cost[_columns(formulation, "available")] -= prices.reserve[held]
     cost[_columns(formulation, "renewable")] -= prices.energy
     lower, upper = np.array(program.row_lower), np.array(program.row_upper)
     for name in ("demand", "reserve", "capacity"):

@@ -30,6 +30,7 @@ def test_the_central_optimum_is_optimal(seed: int, columns: int, rows: int) -> N
     right, value = random.uniform(0.5, 2.0, rows), random.uniform(-1.0, 1.0, columns)
     x = central_optimum(value, matrix, right)
     best = linprog(-value, A_ub=matrix, b_ub=right)
+    assert best.fun is not None
     assert value @ x == pytest.approx(-best.fun, abs=1e-6)
     assert (x >= -1e-9).all()
     assert (matrix @ x <= right + 1e-7).all()
@@ -100,7 +101,7 @@ def _naive_schedule(order: list[int], task: PlanTask) -> list[float]:
 def _task(seed: int, jobs: int) -> PlanTask:
     random = np.random.default_rng(seed)
     return PlanTask(
-        random.integers(1, 30, jobs) * 60.0,
+        (random.integers(1, 30, jobs) * 60.0).astype(np.float64),
         random.integers(1, 4, jobs),
         random.uniform(0.0, 500.0, jobs),
         random.uniform(100.0, 5000.0, jobs),

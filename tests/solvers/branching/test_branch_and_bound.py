@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from apportion.instances.core import Sense
+from apportion.instances.core import Instance, Sense
 from apportion.instances.errors import OptionError
 from apportion.instances.generate.benchmark_programs import benchmark_program
 from apportion.instances.generate.branching_programs import branching_program
@@ -22,13 +22,14 @@ from apportion.solvers.branching.protocol import Node
 from apportion.solvers.branching.rules import RULES, FullStrong, MostInfeasible, Random, rule_named
 from apportion.solvers.branching.tree import Selection
 from apportion.solvers.events import Event, EventKind, Monitor
+from apportion.solvers.heuristics.arrays import problem_of
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.registry import methods_of
 from apportion.solvers.result import Answer
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Limit, Status
 from contract.programs import CASES, Case, knapsack, market_split
-from heuristic_twins import points, problem_of, small_programs
+from heuristic_twins import points, small_programs
 from tiny_programs import tiny_programs
 
 BARE = BranchSettings(presolve=False, cuts=False, heuristics=False)
@@ -253,7 +254,7 @@ def test_advice_is_branched_on_first() -> None:
             return 0
 
     class Adviser:
-        def advise(self, _instance: object) -> Advice:
+        def advise(self, instance: Instance) -> Advice:
             return Advice(branch_first=(3, 5, 8))
 
     settings_ = BranchSettings(Other(), presolve=False, cuts=False, heuristics=False)

@@ -41,7 +41,7 @@ def test_full_strong_branching_makes_the_tree_of_scip_s_own_rule(seed: int) -> N
     own = backend_named("scip").run(program, options, Monitor(program.sense))
     ours = run(program, FullStrong(), tighten=False)
     assert own.counts["nodes"] > 5
-    assert ours.counts == own.counts
+    assert ours.counts["nodes"] == own.counts["nodes"]
     assert ours.bounds == own.bounds
 
 

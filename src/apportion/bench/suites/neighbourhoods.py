@@ -42,7 +42,6 @@ _HARD = (
     "assignment-20x200",
     "d10400",
     "d20200",
-    "e20200",
     "lot-sizing-20x30",
     "lot-sizing-30x40",
     "network-30x200x20",

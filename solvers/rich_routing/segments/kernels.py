@@ -61,7 +61,7 @@ def carries(segments: Floats, i: int, fleet: Floats, kind: int) -> bool:
 
 
 @numba.njit(cache=True)
-def refresh(  # noqa: C901 one pass forwards and one backwards
+def refresh(
     distance: Floats,
     duration: Floats,
     fleet: Floats,
@@ -180,7 +180,7 @@ def insertion(
         if work[2, DURATION] > fleet[kind, MOST_DURATION] + SLACK:
             return best
         delta += fleet[kind, PER_TIME] * (work[2, DURATION] - facts[slot, TIME])
-    return min(best, delta)
+    return float(min(best, delta))
 
 
 @numba.njit(cache=True)
@@ -232,7 +232,7 @@ def insertion_with_reload(
         fits = join(work, 3, after, right, duration[at_depot, b], work, 2)
     if not fits or work[2, RELEASE] > work[2, LATEST] + SLACK or not carries(work, 2, fleet, kind):
         return best
-    return delta
+    return float(delta)
 
 
 @numba.njit(cache=True)

@@ -1,0 +1,1 @@
+"""Segments of routes, joined in constant time."""
