@@ -201,4 +201,4 @@ def _array(rows: object, table: str, periods: int, faults: list[Fault]) -> tuple
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300  # noqa: PLR2004
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300

@@ -124,7 +124,7 @@ def _tables(text: str, faults: FaultList) -> dict[str, Floats]:
         found[name] = _numbers(name, rows, widths, faults)
     dc_lines = parse_file(_DC_LINES, plain) if _DC_LINES in names else None
     for row, values in enumerate(dc_lines or (), 1):
-        if len(values) > 2 and values[2] != 0:  # noqa: PLR2004 the third column is the status
+        if len(values) > 2 and values[2] != 0:
             faults.add(f"mpc.{_DC_LINES} row {row}", "is a DC line in service, which is not read")
     return found
 
@@ -155,7 +155,7 @@ def _numbers(name: str, rows: list[list[Any]], widths: tuple[int, int], faults: 
         for column, value in enumerate(row, 1):
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
                 faults.add(f"{place}, column {column}", "must be a number", value)
-            elif abs(value) > 1e300:  # noqa: PLR2004 infinity or an integer that no float can hold
+            elif abs(value) > 1e300:
                 row[column - 1] = np.inf if value > 0 else -np.inf
     if len(faults.faults) > before:
         return np.zeros((0, least))
@@ -260,7 +260,7 @@ class _Case:
         ends = [np.array([self.position[int(v)] for v in table[:, k]], np.int64) for k in (0, 1)]
         tap = np.where(table[:, 8] == 0.0, 1.0, table[:, 8])
         rate = np.where(table[:, 5] == 0.0, np.inf, table[:, 5])
-        has_angles = table.shape[1] >= 13  # noqa: PLR2004 columns 12 and 13
+        has_angles = table.shape[1] >= 13
         angles = table[:, 11:13].T if has_angles else np.zeros((2, len(table)))
         free = (angles[0] == 0.0) & (angles[1] == 0.0)
         low = np.where(free | (angles[0] <= -FULL_CIRCLE_DEG), -FULL_CIRCLE_DEG, angles[0])

@@ -81,7 +81,7 @@ def _towns(buses: int, reference: int) -> Buses:
 
 def _lines(random: np.random.Generator, buses: int, total: float) -> Branches:
     """A ring, and a chord for every third bus; rates fall with the length of the line."""
-    ring = [(k, (k + 1) % buses) for k in range(buses if buses > 2 else 1)]  # noqa: PLR2004
+    ring = [(k, (k + 1) % buses) for k in range(buses if buses > 2 else 1)]
     chords = []
     for k in range(0, buses, 3):
         other = int(random.integers(buses))

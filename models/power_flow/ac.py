@@ -77,7 +77,9 @@ class AcFlow:
     def encode(self, plan: PowerFlowPlan) -> Floats:
         """Column values to begin with, from a plan of any physics."""
         plan = plan.aligned_to(self.instance)
-        return self.start(np.asarray(plan.voltage), np.deg2rad(plan.angle_deg), self._devices_of(plan), plan.reactive_mvar)
+        return self.start(
+            np.asarray(plan.voltage), np.deg2rad(plan.angle_deg), self._devices_of(plan), plan.reactive_mvar
+        )
 
     def _devices_of(self, plan: PowerFlowPlan) -> Floats:
         z = 0.5 * (self.devices.lower + self.devices.upper)
@@ -207,7 +209,7 @@ def reactive_limits(instance: OptimalPowerFlow) -> tuple[Floats, Floats]:
 
 
 def add_balance(families: Families, instance: OptimalPowerFlow, devices: Devices, columns: Columns) -> None:
-    """Power given to each bus equals its load plus what its shunt and its branches take; the elements add the latter."""
+    """Power given to each bus equals its load and what its shunt and branches take; the elements add the latter."""
     at, buses, periods = instance.generators.bus, len(instance.buses), instance.num_periods
     bus = (np.arange(periods)[:, None] * buses + at).ravel()
     reactive = Matrix((np.ones(len(bus)), (bus, np.arange(len(bus)))), shape=(periods * buses, len(bus)))

@@ -78,7 +78,9 @@ def cost(instance: OptimalPowerFlow, plan: PowerFlowPlan) -> float:
         if curve:
             total += float(sum(_on_curve(curve, float(p)) for p in power))
             continue
-        terms = generators.cost_quadratic[g] * power**2 + generators.cost_linear[g] * power + generators.cost_constant[g]
+        terms = (
+            generators.cost_quadratic[g] * power**2 + generators.cost_linear[g] * power + generators.cost_constant[g]
+        )
         total += float(terms.sum())
     return instance.period_h * total
 
@@ -92,7 +94,9 @@ def _on_curve(curve: tuple[tuple[float, float], ...], power: float) -> float:
     return y + (top - y) * (power - x) / (right - x)
 
 
-def branch_flows(instance: OptimalPowerFlow, plan: PowerFlowPlan) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+def branch_flows(
+    instance: OptimalPowerFlow, plan: PowerFlowPlan
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Complex power in MVA that enters each branch at its two ends, shape (periods, branches)."""
     branches, base = instance.branches, instance.base_mva
     angle = np.deg2rad(plan.angle_deg)

@@ -86,7 +86,9 @@ def formulate_dc(
     scaled = sparse.csr_array(sparse.diags_array(instance.base_mva * linear.b) @ meets)
     flows = over_periods(scaled, periods) @ angle
     shifted = instance.base_mva * linear.b * linear.shift
-    add_balance(flow, device_columns, over_periods(sparse.csr_array(meets.T @ scaled), periods) @ angle, meets.T @ shifted)
+    add_balance(
+        flow, device_columns, over_periods(sparse.csr_array(meets.T @ scaled), periods) @ angle, meets.T @ shifted
+    )
     add_flow_limits(flow, flows, linear)
     return flow
 
@@ -142,7 +144,9 @@ def _demand(instance: OptimalPowerFlow) -> Floats:
     return (instance.load_mw + instance.buses.shunt_mw).ravel()
 
 
-def add_balance(flow: LinearFlow, columns: dict[str, LinearExpression], leaving: LinearExpression, shifted: Floats) -> None:
+def add_balance(
+    flow: LinearFlow, columns: dict[str, LinearExpression], leaving: LinearExpression, shifted: Floats
+) -> None:
     """What is given to a bus serves its load and shunt and leaves through its branches."""
     given = _times(flow.devices.injection, flow, columns)
     side = _demand(flow.instance) - np.tile(shifted, flow.instance.num_periods)
@@ -165,7 +169,9 @@ def flow_limits(instance: OptimalPowerFlow, linear: Susceptance) -> tuple[Floats
     scale = instance.base_mva * linear.b
     shifted = scale * linear.shift
     angles = angle_limits(instance)
-    sides = np.sort(np.vstack([np.where(np.isinf(side), side * np.sign(scale), side * scale) for side in angles]), axis=0)
+    sides = np.sort(
+        np.vstack([np.where(np.isinf(side), side * np.sign(scale), side * scale) for side in angles]), axis=0
+    )
     rate = instance.branches.rate_mva
     low, high = np.maximum(sides[0], shifted - rate), np.minimum(sides[1], shifted + rate)
     return low, high

@@ -114,7 +114,7 @@ def _bounds(
     upper[slices["power"]] = instance.most_mw.ravel()
     upper[slices["charge"]] = np.where(may >= 0, storage.charge_max_mw, 0.0).ravel()
     upper[slices["discharge"]] = np.where(may <= 0, storage.discharge_max_mw, 0.0).ravel()
-    least = np.tile(storage.energy_min_mwh, (periods, 1))
+    least = np.zeros((periods, 1)) + storage.energy_min_mwh
     least[-1] = np.maximum(least[-1], storage.final_min_mwh)
     lower[slices["energy"]] = least.ravel()
     upper[slices["energy"]] = np.tile(storage.energy_max_mwh, periods)

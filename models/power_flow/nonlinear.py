@@ -76,9 +76,7 @@ class NonlinearProgram:
             rows += part.rows
         slope = ca.DM(self.linear) + 2.0 * ca.DM(self.quadratic) * x
         cost = self.constant + ca.dot(ca.DM(self.linear), x) + ca.dot(ca.DM(self.quadratic), x**2)
-        jacobian = _assembled(
-            [*(part.jacobian for part in parts), _constant_entries(self.matrix)], (height, size)
-        )
+        jacobian = _assembled([*(part.jacobian for part in parts), _constant_entries(self.matrix)], (height, size))
         diagonal = np.flatnonzero(self.quadratic)
         curved = ca.DM(2.0 * self.quadratic[diagonal]) * price
         hessian = _assembled(

@@ -21,12 +21,17 @@ def screen_power_flow(instance: OptimalPowerFlow) -> tuple[Finding, ...]:
     buses, count = instance.buses, len(instance.buses)
     # a shunt takes least at the lowest voltage, one that gives gives most at the highest
     voltage = np.where(buses.shunt_mw > 0.0, buses.voltage_min, buses.voltage_max)
-    need = instance.load_mw + np.where(buses.shunt_mw > 0.0, np.minimum(1.0, voltage**2), np.maximum(1.0, voltage**2)) * buses.shunt_mw
+    need = (
+        instance.load_mw
+        + np.where(buses.shunt_mw > 0.0, np.minimum(1.0, voltage**2), np.maximum(1.0, voltage**2)) * buses.shunt_mw
+    )
     supply = np.zeros_like(need)
     np.add.at(supply, (slice(None), instance.generators.bus), instance.most_mw)
     np.add.at(supply, (slice(None), instance.storage.bus), instance.storage.discharge_max_mw)
     branches = instance.branches
-    reach = np.bincount(branches.from_bus, branches.rate_mva, count) + np.bincount(branches.to_bus, branches.rate_mva, count)
+    reach = np.bincount(branches.from_bus, branches.rate_mva, count) + np.bincount(
+        branches.to_bus, branches.rate_mva, count
+    )
     return (*_short_islands(instance, need, supply), *_short_buses(instance, need, supply, reach))
 
 
@@ -43,7 +48,8 @@ def _short_islands(instance: OptimalPowerFlow, need: Floats, supply: Floats) -> 
             continue
         first = instance.buses.names[int(np.flatnonzero(members)[0])]
         text = (
-            f"island {island + 1} ({int(members.sum())} buses, with bus {first}) needs {wanted:g} MW in period {t + 1}, "
+            f"island {island + 1} ({int(members.sum())} buses, with bus {first}) needs {wanted:g} MW in period "
+            f"{t + 1}, "
             f"but at most {float(supply[t, members].sum()):g} MW can be generated there: {missing[t]:g} MW are missing"
         )
         found.append(Finding(text, f"island {island + 1}", float(missing[t])))
@@ -58,8 +64,8 @@ def _short_buses(instance: OptimalPowerFlow, need: Floats, supply: Floats, reach
         t = int(missing[:, bus].argmax())
         name = instance.buses.names[bus]
         text = (
-            f"bus {name} needs {need[t, bus]:g} MW in period {t + 1}, but its generators give at most {supply[t, bus]:g} "
-            f"MW and its branches carry at most {reach[bus]:g} MW: {worst[bus]:g} MW are missing"
+            f"bus {name} needs {need[t, bus]:g} MW in period {t + 1}, but its generators give at most "
+            f"{supply[t, bus]:g} MW and its branches carry at most {reach[bus]:g} MW: {worst[bus]:g} MW are missing"
         )
         found.append(Finding(text, f"bus {name}", float(worst[bus])))
     return found

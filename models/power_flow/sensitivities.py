@@ -85,7 +85,9 @@ def _slack(island: Ints, first: Ints, slack: Floats | None) -> Floats:
     shares += np.asarray(slack, np.float64)
     totals = np.bincount(island, weights=shares)
     if (np.abs(totals) < _BRIDGE).any():
-        raise ModelError(f"ptdf: island {int(np.argmin(np.abs(totals)))} has no slack\nMaybe give one of its buses a share")
+        raise ModelError(
+            f"ptdf: island {int(np.argmin(np.abs(totals)))} has no slack\nMaybe give one of its buses a share"
+        )
     return np.asarray(shares / totals[island])
 
 

@@ -81,8 +81,8 @@ class Relaxation:
     """The relaxation of an instance.
 
     Columns: ``w`` by bus, ``wr`` and ``wi`` by pair, the power into each branch (from p, from q, to p, to q), devices,
-    reactive outputs, slacks. ``sent`` is where the power of branches begins; ``slack`` is where the slacks of an elastic
-    relaxation lie, in per unit, empty otherwise.
+    reactive outputs, slacks. ``sent`` is where the power of branches begins; ``slack`` is where the slacks of an
+    elastic relaxation lie, in per unit, empty otherwise.
     """
 
     instance: OptimalPowerFlow
@@ -160,7 +160,9 @@ class Relaxation:
         row = np.arange(len(length))
         entries = np.concatenate((-ratio, -1.0 / ratio, 2.0 * real / length, 2.0 * imaginary / length))
         shape = len(row), len(self.program.lower)
-        return Matrix((entries, (np.tile(row, 4), columns.ravel())), shape=shape), duals * length / np.maximum(w_f, _SMALLEST)
+        return Matrix((entries, (np.tile(row, 4), columns.ravel())), shape=shape), duals * length / np.maximum(
+            w_f, _SMALLEST
+        )
 
     def _rating_cuts(self, values: Floats, duals: Floats, end: str) -> tuple[Matrix, Floats, Floats]:
         """``u.(p, q) <= rate`` for a unit vector ``u``."""
@@ -179,7 +181,7 @@ def formulate_soc(instance: OptimalPowerFlow, elastic: bool = False) -> Relaxati
     instance
         The data.
     elastic
-        Whether power may be missing or left over at any bus; the objective is then its sum in MW and MVAr, not the cost.
+        Whether power may be missing or left over at any bus; its sum in MW and MVAr is then the objective.
     """
     devices, pairs = Devices.of(instance), Pairs.of(instance)
     periods, size = instance.num_periods, instance.num_periods * len(instance.buses)
@@ -234,7 +236,9 @@ def pair_columns(instance: OptimalPowerFlow, pairs: Pairs) -> Ints:
     periods, buses, count = instance.num_periods, len(instance.buses), len(pairs.one)
     offset = np.arange(periods)[:, None] * buses
     position = periods * buses + np.arange(periods * count)
-    return np.array([(offset + pairs.one).ravel(), (offset + pairs.other).ravel(), position, position + periods * count])
+    return np.array(
+        [(offset + pairs.one).ravel(), (offset + pairs.other).ravel(), position, position + periods * count]
+    )
 
 
 def _branch_columns(instance: OptimalPowerFlow, pairs: Pairs) -> tuple[Ints, Floats]:
@@ -268,7 +272,10 @@ def _taken(instance: OptimalPowerFlow, families: Families, begin: int) -> Matrix
     total, count = instance.num_periods * len(instance.buses), len(f)
     active, reactive = families.slices["active balance"].start, families.slices["reactive balance"].start
     every, base = np.arange(total), instance.base_mva
-    shunts = np.tile(-instance.buses.shunt_mw / base, instance.num_periods), np.tile(instance.buses.shunt_mvar / base, instance.num_periods)
+    shunts = (
+        np.tile(-instance.buses.shunt_mw / base, instance.num_periods),
+        np.tile(instance.buses.shunt_mvar / base, instance.num_periods),
+    )
     rows = np.concatenate((active + f, reactive + f, active + t, reactive + t, active + every, reactive + every))
     columns = np.concatenate((begin + np.arange(4 * count), every, every))
     entries = np.concatenate((-np.ones(4 * count), *shunts))
@@ -328,7 +335,12 @@ def _limits(instance: OptimalPowerFlow, devices: Devices, pairs: Pairs) -> list[
     device = devices.lower / base, devices.upper / base
     most_sent = _most_sent(instance)
     return [
-        (*(np.tile(one[k], periods) for one in (square, real, imaginary)), (-most_sent, most_sent)[k], device[k], reactive[k])
+        (
+            *(np.tile(one[k], periods) for one in (square, real, imaginary)),
+            (-most_sent, most_sent)[k],
+            device[k],
+            reactive[k],
+        )
         for k in (0, 1)
     ]
 

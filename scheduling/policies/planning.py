@@ -22,7 +22,7 @@ class PlanningScheduler:
     restart_s
         What a start costs.
     moves
-        Steps of the search in every round in which jobs came or went.
+        Steps of the search in every round.
     seed
         Same seed, same plans.
     """

@@ -73,7 +73,7 @@ def _promises(instance: FleetAllocation) -> Iterator[Finding]:
         times = 1.0 / found[1].bound
         yield Finding(
             f"the promised times cannot all be kept: they would have to be at least {times:.4g} times as long, "
-            f"or the GPUs {times:.4g} times as many",
+            f"or the GPUs at least {times:.4g} times as many",
             "promises",
             times - 1.0,
         )

@@ -30,19 +30,19 @@ def by_parts(snapshot: FleetAllocation, parts: int = 8, seed: int = 0) -> Alloca
     y = np.zeros((snapshot.num_pairs, snapshot.num_types))
     linear = snapshot.objective in ("max-throughput", "throughput-per-cost", "min-cost")
     promised = promised_rates(snapshot) if linear else np.zeros(snapshot.num_jobs)
-    numbers = {(a, b): k for k, (a, b) in enumerate(snapshot.pairs.tolist())}
+    owner = np.full(snapshot.num_jobs, -1)
     for part in range(parts):
         mine = np.sort(order[part::parts])
         if not len(mine):
             continue
+        owner[mine] = part
         gpus = snapshot.num_gpus // parts + (part < snapshot.num_gpus % parts)
         piece = snapshot.select(mine, gpus)
         found = optimise(piece, by_program=True)
         if found is None or (promised[mine] > 0)[~piece.runnable].any():
             return None
         x[mine] = found.x
-        for (a, b), row in zip(mine[piece.pairs].tolist(), found.y, strict=True):
-            y[numbers[a, b]] = row
+        y[(owner[snapshot.pairs] == part).all(axis=1)] = found.y
     return allocated(snapshot, x, y, measure(snapshot, x, y), nan)
 
 

@@ -87,7 +87,7 @@ class Record:
             When the file is no such record.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 parts = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise InstanceError(str(path), [Fault("file", f"is no record of branching: {error}")]) from error

@@ -13,6 +13,7 @@ from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, PlacedT
 from apportion.instances.core import Sense
 from apportion.instances.errors import OptionError
 from apportion.models.checking import check
+from apportion.solvers.cluster.evictions import evict_for
 from apportion.solvers.events import Monitor
 from apportion.solvers.online.snapshot import Request
 from apportion.solvers.options import SolveOptions
@@ -118,9 +119,12 @@ class _Search:
         fewest = _least_total(cost, self.num_workers)
         if fewest >= _NEVER:
             return Defragmentation(Status.INFEASIBLE, self.cluster, None, (), 0)
-        order = self._promising(cost)
-        size, best = max(_FIRST_NODES, 2 * self.num_workers), None
-        while True:
+        order, hosts = self._promising(cost)
+        workers = self.cluster.tasks.names[len(self.running) :]
+        best = evict_for(self.cluster, self.running, self.worker, workers, hosts)
+        size = max(_FIRST_NODES, 2 * self.num_workers)
+        proven = best is not None and len(self._migrations(best)) <= fewest
+        while not proven:
             window = sorted(order[:size])
             found, bound, infeasible = self._move_within(window)
             if len(window) == len(order):
@@ -183,14 +187,15 @@ class _Search:
         needed = np.sort(tenants)[: workers * worker.num_gpus]
         return ceil(float(needed.sum()) - 1e-6)
 
-    def _promising(self, cost: list[list[int]]) -> list[int]:
-        """The nodes in the order in which the window takes them: cheapest for a worker, and by idle GPUs, in turns."""
+    def _promising(self, cost: list[list[int]]) -> tuple[list[int], list[int]]:
+        """The nodes in the order in which the window takes them: cheapest for a worker, and by idle GPUs, in turns; and the hosts."""
         loads = [self._gpu_state(n)[0] for n in range(len(cost))]
         idle = [(int((load == 0).sum()), int((MILLI_PER_GPU - load).sum())) for load in loads]
         per_worker = [min((c / w for w, c in enumerate(costs) if w), default=float(_NEVER)) for costs in cost]
         hosts = sorted(range(len(cost)), key=lambda n: (per_worker[n], -len(cost[n]), n))
         givers = sorted(range(len(cost)), key=lambda n: (idle[n], -n), reverse=True)
-        return list(dict.fromkeys(n for pair in zip(hosts, givers, strict=True) for n in pair))
+        window = list(dict.fromkeys(n for pair in zip(hosts, givers, strict=True) for n in pair))
+        return window, [n for n in hosts if len(cost[n]) > 1]
 
     def _move_within(self, window: list[int]) -> tuple[Placement | None, int, bool]:
         """The fewest moves among the nodes of ``window``: plan, CP-SAT's bound, and whether it is infeasible."""

@@ -49,7 +49,9 @@ def explain_power_flow(
     return Explanation(instance.name, Diagnosis.UNDECIDED, tuple(places), notes=(*notes, text) if places else notes)
 
 
-def unserved_in_dc(instance: OptimalPowerFlow, monitor: Monitor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
+def unserved_in_dc(
+    instance: OptimalPowerFlow, monitor: Monitor
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
     """The load in MW that the DC model has to leave unserved, shape (periods, buses); None when it serves all.
 
     Every bus gets a generator that gives up to its load for 1 a MWh, and all others cost nothing.
@@ -85,6 +87,7 @@ def _places(instance: OptimalPowerFlow, by_bus: np.ndarray[tuple[int, int], np.d
         if abs(amount) < _SHOWN_MW:
             break
         word = "unserved" if amount > 0 else "too much"
-        text = f"with the least in all, {abs(amount):.4g} MW are {word} at bus {instance.buses.names[bus]} in period {t + 1}"
-        found.append(Finding(text, f"bus {instance.buses.names[bus]}", abs(amount), blocking=False))
+        place = f"bus {instance.buses.names[bus]}"
+        text = f"with the least in all, {abs(amount):.4g} MW are {word} at {place} in period {t + 1}"
+        found.append(Finding(text, place, abs(amount), blocking=False))
     return found

@@ -22,6 +22,7 @@ from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.power_flow.ipopt import Ipopt, IpoptAnswer
 from apportion.solvers.power_flow.relaxation import SocBound, shortfall, soc_bound
+from apportion.solvers.power_flow.tangents import run_quadratic
 from apportion.solvers.result import Answer
 from apportion.solvers.solve import limit_reached
 from apportion.solvers.status import Bounds, Limit, Status
@@ -65,21 +66,30 @@ def solve_soc(
 
 
 def solve_dc(
-    instance: OptimalPowerFlow, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
+    instance: OptimalPowerFlow,
+    options: SolveOptions,
+    monitor: Monitor,
+    advisor: Advisor | None = None,  # noqa: ARG001
 ) -> PlanAnswer:
     """DC optimal power flow in the convention of PowerModels, with the price at each bus."""
     return _solve_linear(instance, options, monitor, lambda d: formulate_dc(instance, Physics.DC, d))
 
 
 def solve_dc_matpower(
-    instance: OptimalPowerFlow, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
+    instance: OptimalPowerFlow,
+    options: SolveOptions,
+    monitor: Monitor,
+    advisor: Advisor | None = None,  # noqa: ARG001
 ) -> PlanAnswer:
     """DC optimal power flow in the convention of MATPOWER, with the price at each bus."""
     return _solve_linear(instance, options, monitor, lambda d: formulate_dc(instance, Physics.DC_MATPOWER, d))
 
 
 def solve_dispatch(
-    instance: OptimalPowerFlow, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
+    instance: OptimalPowerFlow,
+    options: SolveOptions,
+    monitor: Monitor,
+    advisor: Advisor | None = None,  # noqa: ARG001
 ) -> PlanAnswer:
     """Economic dispatch: the network is left out, each island has one price."""
     return _solve_linear(instance, options, monitor, lambda d: formulate_dispatch(instance, d))
@@ -100,7 +110,7 @@ def _solve_linear(
     build_s = time.perf_counter() - began
     backend = backend_named(options.backend or "highs")
     quiet = Monitor(Sense.MINIMISE, None, monitor.remaining_s, monitor.cancelled)
-    answer = backend.run(program, options, quiet)
+    answer = run_quadratic(backend, program, options, quiet)
     dual, counts = answer.bounds.dual, dict(answer.counts)
     directions: Ints | None = None
     for attempt in range(_MOST_REPAIRS):
@@ -110,9 +120,11 @@ def _solve_linear(
         overlap = overlaps(plan)
         if not overlap.any():
             break
-        directions = separated(instance, plan, overlap if attempt < _MOST_REPAIRS - 2 else np.ones_like(overlap), directions)
+        directions = separated(
+            instance, plan, overlap if attempt < _MOST_REPAIRS - 2 else np.ones_like(overlap), directions
+        )
         flow = formulate(directions)
-        answer = backend.run(flow.model.compile(), options, quiet)
+        answer = run_quadratic(backend, flow.model.compile(), options, quiet)
     if answer.values is None:
         # devices are bounded, and angles cost nothing
         impossible = answer.status in (Status.INFEASIBLE, Status.INFEASIBLE_OR_UNBOUNDED) and directions is None
@@ -137,9 +149,7 @@ def overlaps(plan: PowerFlowPlan) -> NDArray[np.bool_]:
     return np.asarray(np.minimum(plan.charge_mw, plan.discharge_mw) > _OVERLAP_MW)
 
 
-def separated(
-    instance: OptimalPowerFlow, plan: PowerFlowPlan, overlap: NDArray[np.bool_], before: Ints | None
-) -> Ints:
+def separated(instance: OptimalPowerFlow, plan: PowerFlowPlan, overlap: NDArray[np.bool_], before: Ints | None) -> Ints:
     """Directions for the units that overlap: the way in which their energy moves; the others keep theirs."""
     storage = instance.storage
     gained = storage.charge_efficiency * plan.charge_mw - plan.discharge_mw / storage.discharge_efficiency

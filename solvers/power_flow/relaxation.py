@@ -51,7 +51,7 @@ def soc_bound(instance: OptimalPowerFlow, monitor: Monitor, elastic: bool = Fals
 
 @dataclass(frozen=True, eq=False)
 class Shortfall:
-    """At least ``total`` MW and MVAr of balances must be missed; ``by_bus`` (periods, buses) is where they may be, in MW."""
+    """At least ``total`` MW and MVAr of balances must be missed; ``by_bus`` is where they may be, in MW."""
 
     total: float
     by_bus: Floats

@@ -51,7 +51,7 @@ class _Run:
 
     def solve(self, advisor: Advisor | None) -> Answer[RichRoutes]:
         if not kernels.improve.signatures:
-            self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 50 s")
+            self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 80 s")
         self.search = RichSearch.begin(self.instance, self.options.seed)
         start = self._start(advisor)
         if start is not None:

@@ -15,6 +15,7 @@ from apportion.instances.trace import Longs
 _MOST_STEPS = 200
 _TOLERANCE = 1e-9
 _TO_BOUNDARY = 0.9995
+_ACCEPTED = 1e-6
 
 
 def central_optimum(objective: Floats, matrix: Floats, right: Floats, *, tolerance: float = _TOLERANCE) -> Floats:
@@ -49,25 +50,45 @@ def central_optimum(objective: Floats, matrix: Floats, right: Floats, *, toleran
     x = np.ones(columns + rows) * max(1.0, float(np.abs(right).max(initial=1.0)) / max(1, columns))
     z = np.ones(columns + rows)
     y = np.zeros(rows)
+    nearest, reached = x, np.inf
+    width = 1.0 + float(np.abs(right).max(initial=0.0))
     for _ in range(_MOST_STEPS):
         primal = right - matrix @ x[:columns] - x[columns:]
         dual = cost - z
         dual[:columns] -= matrix.T @ y
         dual[columns:] -= y
         gap = float(x @ z) / len(x)
-        small = float(np.abs(primal).max(initial=0.0)) < tolerance * (1.0 + float(np.abs(right).max(initial=0.0)))
-        if small and float(np.abs(dual).max()) < tolerance * 10 and gap < tolerance:
-            answer: Floats = x[:columns]
-            return answer
-        factor = _factor(matrix, x, z, columns)
-        aff = _direction(matrix, factor, primal, dual, -x * z, x, z, columns)
+        error = max(gap, float(np.abs(primal).max(initial=0.0)) / width, float(np.abs(dual).max()) / 10.0)
+        if error < reached:
+            nearest, reached = x, error
+        if error < tolerance or not np.isfinite(error):
+            break
+        step = _step(matrix, primal, dual, gap, x, z, columns)
+        if step is None:
+            break
+        x, y, z = x + step[0], y + step[1], z + step[2]
+    # rounding ends the progress of degenerate programs a little earlier than asked
+    if reached > max(tolerance, _ACCEPTED):
+        raise BackendError("the interior-point method finds no optimum\nMaybe the program is infeasible or unbounded")
+    answer: Floats = nearest[:columns]
+    return answer
+
+
+def _step(
+    matrix: Floats, primal: Floats, dual: Floats, gap: float, x: Floats, z: Floats, columns: int
+) -> tuple[Floats, Floats, Floats] | None:
+    """Predictor and corrector; None when the equations are singular to working precision."""
+    normal = _factor(matrix, x, z, columns)
+    try:
+        aff = _direction(matrix, normal, primal, dual, -x * z, x, z, columns)
         alpha_p, alpha_d = _longest(x, aff[0]), _longest(z, aff[2])
         wanted = float((x + alpha_p * aff[0]) @ (z + alpha_d * aff[2])) / len(x)
         sigma = min(1.0, max((wanted / max(gap, 1e-300)) ** 3, 1e-3))
-        dx, dy, dz = _direction(matrix, factor, primal, dual, sigma * gap - x * z - aff[0] * aff[2], x, z, columns)
-        alpha_p, alpha_d = _TO_BOUNDARY * _longest(x, dx), _TO_BOUNDARY * _longest(z, dz)
-        x, y, z = x + min(1.0, alpha_p) * dx, y + min(1.0, alpha_d) * dy, z + min(1.0, alpha_d) * dz
-    raise BackendError("the interior-point method finds no optimum\nMaybe the program is infeasible or unbounded")
+        dx, dy, dz = _direction(matrix, normal, primal, dual, sigma * gap - x * z - aff[0] * aff[2], x, z, columns)
+    except np.linalg.LinAlgError:
+        return None
+    alpha_p, alpha_d = _TO_BOUNDARY * _longest(x, dx), _TO_BOUNDARY * _longest(z, dz)
+    return alpha_p * dx, alpha_d * dy, alpha_d * dz
 
 
 def _factor(matrix: Floats, x: Floats, z: Floats, columns: int) -> Floats:

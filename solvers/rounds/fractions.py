@@ -12,6 +12,9 @@ from apportion.instances.program import Floats
 from apportion.instances.trace import Longs
 from apportion.solvers.rounds.central import central_optimum, share_rows
 
+BOUND_ERROR = 1e-5
+"""How exact the least time is, relative."""
+
 _BISECTION_STOP = 1.05
 _SHORTEST_S, _LONGEST_S = 100.0, 1_000_000.0
 
@@ -50,7 +53,8 @@ def makespan_fractions(snapshot: FleetAllocation, *, aware: bool = True) -> Floa
 def shortest_makespan(snapshot: FleetAllocation) -> tuple[float, Floats]:
     """The least time in which all that is left can be done when jobs may be split at will, and such fractions.
 
-    A lower bound on the makespan of any schedule from here, with preemption and migration for free.
+    Less :data:`BOUND_ERROR` of it, it is a lower bound on the makespan of any schedule from here that gives a GPU to
+    one job at a time, with preemption and migration for free.
     """
     fractions, level = _level(snapshot, snapshot.rates, snapshot.steps_left)
     return 1.0 / max(level, 1e-300), fractions

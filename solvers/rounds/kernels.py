@@ -96,12 +96,9 @@ def plan_cost(
         worst = max(worst, ratio)
     mean = total / unit
     ends = last / unit
-    return (
-        weights[0] * mean
-        + weights[1] * ends
-        + weights[2] * unfair
-        + weights[3] * excess
-        + weights[4] * max(0.0, worst - due[1])
+    beyond = max(0.0, worst - due[1])
+    return float(
+        weights[0] * mean + weights[1] * ends + weights[2] * unfair + weights[3] * excess + weights[4] * beyond
     )
 
 

@@ -1,9 +1,8 @@
 """Plan ahead in the manner of Shockwave: search the order in which the known jobs start, run what starts now.
 
 Shockwave (Zheng et al., NSDI 2023) solves a window of rounds as a mixed-integer program. Here the window is all the
-rest: an order of the jobs is turned into a schedule by a list rule, judged by mean completion time, makespan and finish-time
-fairness, and improved by simulated annealing. It is solved again when jobs came or went, from the order that was best
-before.
+rest: a list rule turns an order of the jobs into a schedule, which is judged by mean completion time, makespan and
+finish-time fairness and improved by simulated annealing. Every round begins with the order that was best before.
 """
 
 from __future__ import annotations

@@ -285,11 +285,16 @@ def doctor(*, compile: bool = False) -> int:  # noqa: A002
     return 0 if all(finding.good for finding in found) else MISSING
 
 
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 @app.command
 def bench(
     suite: str,
     /,
     *,
+    only: str | None = None,
     against: str | None = None,
     quick: bool = False,
     json: Path | None = None,
@@ -301,6 +306,8 @@ def bench(
     ----------
     suite
         Such as build.
+    only
+        Parts of the suite, separated by commas, such as lns; all of them otherwise.
     against
         Peers to measure against, separated by commas; all that are known otherwise.
     quick
@@ -312,12 +319,12 @@ def bench(
     """
     from apportion.bench import render_table, run_suite
 
-    peers = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
+    peers, parts = _listed(against), _listed(only)
 
     def tell(row: Row) -> None:
         sys.stderr.write(f"{row.suite} {row.case} {row.metric}: {row.ours}\n")
 
-    rows = run_suite(suite, against=peers, quick=quick, data=data, json_file=json, on_row=tell)
+    rows = run_suite(suite, only=parts, against=peers, quick=quick, data=data, json_file=json, on_row=tell)
     print(render_table(rows))
     return 0
 

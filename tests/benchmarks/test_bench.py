@@ -38,9 +38,15 @@ def test_quick_reaches_the_cases(small_suite: str) -> None:
     assert [row.holds for row in run_suite(small_suite, quick=True)] == [True, True]
 
 
+def test_a_suite_is_measured_in_parts(small_suite: str) -> None:
+    assert len(run_suite(small_suite, only=["counting"])) == 2
+
+
 def test_unknown_suite_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="Maybe one of"):
         run_suite("nonsense")
+    with pytest.raises(OptionError, match="has no part"):
+        run_suite("build", only=["nonsense"])
     with pytest.raises(OptionError, match="not a folder"):
         run_suite("build", data=tmp_path / "none")
 

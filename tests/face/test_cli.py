@@ -404,9 +404,9 @@ def test_bench_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return []
 
     monkeypatch.setattr("apportion.bench.run_suite", fake)
-    assert main(["bench", "build", "--against", "pyomo, linopy", "--quick", "--json", "rows.json"]) == 0
+    assert main(["bench", "build", "--only", "api", "--against", "pyomo, linopy", "--quick", "--json", "rows.json"]) == 0
     expected = {"suite": "build", "against": ["pyomo", "linopy"], "quick": True, "json_file": Path("rows.json")}
-    assert {**expected, "data": None} == seen
+    assert {**expected, "only": ["api"], "data": None} == seen
 
 
 def test_no_stream_needs_unicode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realdata import data_file
 
 from apportion import read
 from apportion.instances.errors import BackendMissingError, InstanceError
 from apportion.instances.formats import matpower
 from apportion.instances.power_flow import OptimalPowerFlow
 from apportion.instances.reading import Source
+from realdata import data_file
 
 pytest.importorskip("matpowercaseframes", reason="matpowercaseframes (extra power) is not installed")
 
@@ -94,7 +94,11 @@ def test_rows_may_share_a_line() -> None:
         ("80.0\t20.0", "Inf\t20.0", "mpc.bus row 2"),
         ("1\t3\t0.0", "1\t2\t0.0", "without a reference bus"),
         ("\t2\t7\t0.02\t0.2\t0.02\t80\t0\t0\t0\t0\t1", "\t2\t7\t0.02\t0.2\t0.02\t80\t0\t0\t0\t0\t0", "reference"),
-        ("\t7\t0\t0\t30\t-30\t1\t100\t1\t90\t0;\n\t7", "\t8\t0\t0\t30\t-30\t1\t100\t1\t90\t0;\n\t7", "is no bus of mpc.bus"),
+        (
+            "\t7\t0\t0\t30\t-30\t1\t100\t1\t90\t0;\n\t7",
+            "\t8\t0\t0\t30\t-30\t1\t100\t1\t90\t0;\n\t7",
+            "is no bus of mpc.bus",
+        ),
         ("2\t0\t0\t3\t0.02", "2\t0\t0\t9\t0.02", "mpc.gencost row 1, NCOST"),
         ("2\t0\t0\t3\t0.02", "7\t0\t0\t3\t0.02", "mpc.gencost row 1, MODEL"),
         ("2\t0\t0\t3\t0.02", "2\t0\t0\t3\t-0.02", "mpc.gencost row 1, COST: must be at least 0"),
@@ -135,7 +139,7 @@ def test_a_spoilt_case_is_an_instance_or_an_instance_error(position: int, how: s
     try:
         parsed(spoilt)
     except InstanceError as error:
-        assert error.faults
+        assert error.faults  # noqa: PT017
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

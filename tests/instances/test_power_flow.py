@@ -193,7 +193,7 @@ def test_a_spoilt_file_is_an_instance_or_an_instance_error(position: int, how: s
     try:
         parse(spoilt, SOURCE)
     except InstanceError as error:
-        assert error.faults
+        assert error.faults  # noqa: PT017
 
 
 def test_plans_round_trip_and_follow_names() -> None:
@@ -203,7 +203,9 @@ def test_plans_round_trip_and_follow_names() -> None:
         assert PowerFlowPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
         assert plan.has_prices == bool(np.isfinite(price))
     plan = plan_of(instance)
-    turned = replace(plan, bus_names=plan.bus_names[::-1], voltage=plan.voltage[:, ::-1], angle_deg=plan.angle_deg[:, ::-1])
+    turned = replace(
+        plan, bus_names=plan.bus_names[::-1], voltage=plan.voltage[:, ::-1], angle_deg=plan.angle_deg[:, ::-1]
+    )
     assert turned.aligned_to(instance) == plan
     with pytest.raises(PlanError, match="names nothing of this instance"):
         replace(plan, bus_names=("x", *plan.bus_names[1:])).aligned_to(instance)

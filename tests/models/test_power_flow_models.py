@@ -1,4 +1,4 @@
-"""The physics: sensitivities against outages, DC against brute force, derivatives against CasADi, cuts against points."""
+"""The physics: sensitivities against outages, derivatives against CasADi, cuts against points."""
 
 from __future__ import annotations
 

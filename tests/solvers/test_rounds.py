@@ -37,7 +37,7 @@ def test_the_central_optimum_is_optimal(seed: int, columns: int, rows: int) -> N
 
 
 def test_an_infeasible_program_has_no_central_optimum() -> None:
-    with pytest.raises((BackendError, np.linalg.LinAlgError)):
+    with pytest.raises(BackendError):
         central_optimum(np.ones(1), np.array([[1.0], [-1.0]]), np.array([1.0, -2.0]))
 
 
@@ -56,8 +56,8 @@ def test_fractions_keep_the_rules_and_the_makespan_is_right(seed: int, jobs: int
     shares = [fractions, max_min_fractions(snapshot), max_min_fractions(snapshot, aware=False)]
     shares += [makespan_fractions(snapshot), makespan_fractions(snapshot, aware=False), throughput_fractions(snapshot)]
     for x in shares:
-        assert (snapshot.scale_factor @ x <= snapshot.num_gpus + 1e-6).all()
-        assert (x.sum(axis=1) <= 1 + 1e-6).all()
+        assert (snapshot.scale_factor @ x <= snapshot.num_gpus + 1e-5).all()
+        assert (x.sum(axis=1) <= 1 + 1e-5).all()
     # time t of each job on each type, least T: an independent statement of the same bound
     size = jobs * 2
     cost = np.append(np.zeros(size), 1.0)

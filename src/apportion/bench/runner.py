@@ -13,7 +13,7 @@ from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
 
-from apportion.bench.registry import Context, Row, specs_of
+from apportion.bench.registry import Context, Row, Spec, specs_of
 from apportion.instances.errors import OptionError
 from apportion.instances.files import write_text
 from apportion.solvers.solve import versions
@@ -27,6 +27,7 @@ _HEADINGS = ("case", "metric", "ours", "peer", "against", "ratio", "target", "ho
 def run_suite(
     suite: str,
     *,
+    only: Sequence[str] | None = None,
     against: Sequence[str] | None = None,
     quick: bool = False,
     data: Path | None = None,
@@ -39,6 +40,8 @@ def run_suite(
     ----------
     suite
         A registered suite, such as ``"build"``.
+    only
+        The names of the parts to measure; all when None.
     against
         Peers to measure; all that the suite knows when None. A peer that is not installed makes a row that says so.
     quick
@@ -52,7 +55,7 @@ def run_suite(
     """
     context = Context(quick, frozenset(against) if against else None, _data_folder(data))
     rows = []
-    for row in _rows(suite, context):
+    for row in _rows(_chosen(suite, only), context):
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -61,11 +64,20 @@ def run_suite(
     return rows
 
 
-def _rows(suite: str, context: Context) -> Iterator[Row]:
+def _chosen(suite: str, only: Sequence[str] | None) -> tuple[Spec, ...]:
+    known = specs_of(suite)
+    names = [registered.name for registered in known]
+    for name in only or ():
+        if name not in names:
+            raise OptionError(f"suite {suite} has no part {name!r}\nMaybe one of {', '.join(names)}")
+    return tuple(registered for registered in known if only is None or registered.name in only)
+
+
+def _rows(specs: Sequence[Spec], context: Context) -> Iterator[Row]:
     known = {**versions(), **_peer_versions()}
-    for registered in specs_of(suite):
+    for registered in specs:
         for measured in registered.measure(context):
-            yield Row.of(suite, measured, known)
+            yield Row.of(registered.suite, measured, known)
 
 
 def _data_folder(given: Path | None) -> Path | None:
