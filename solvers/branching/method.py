@@ -59,7 +59,7 @@ def branch_and_bound(
     >>> settings = BranchSettings(rule=FullStrong(), cuts=False)
     >>> answer = branch_and_bound(program, SolveOptions(), Monitor(program.sense), settings=settings)
     >>> str(answer.status), answer.bounds.primal
-    ('optimal', 143.0)
+    ('optimal', 297.0)
     """
     if not expressible(instance) or not instance.integer.any() or options.backend == "cp-sat":
         return solve_program(instance, options, monitor, advisor)

@@ -70,7 +70,7 @@ class Record:
     def __len__(self) -> int:
         return len(self.choices)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write to an ``.npz`` file."""
         parts = {name: getattr(self, name) for name in _MEMBERS}
         parts |= {f"graph/{name}": value for name, value in self.graph.items()}
@@ -78,7 +78,7 @@ class Record:
         np.savez_compressed(path, **parts)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises
@@ -87,7 +87,7 @@ class Record:
             When the file is no such record.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 parts = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise InstanceError(str(path), [Fault("file", f"is no record of branching: {error}")]) from error

@@ -51,7 +51,7 @@ _DEFAULTS: dict[str, Any] = {
     "ipopt.tol": 1e-8,
     "ipopt.constr_viol_tol": 1e-8,
     "ipopt.acceptable_iter": 0,
-    "ipopt.max_iter": 500,
+    "ipopt.max_iter": 250,
     "print_time": False,
     "calc_lam_p": False,
     "error_on_fail": False,

@@ -21,7 +21,7 @@ from apportion.solvers.backends import backend_named
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.power_flow.ipopt import Ipopt, IpoptAnswer
-from apportion.solvers.power_flow.relaxation import SocBound, shortfall, soc_bound
+from apportion.solvers.power_flow.relaxation import Shortfall, SocBound, shortfall, soc_bound
 from apportion.solvers.power_flow.tangents import run_quadratic
 from apportion.solvers.result import Answer
 from apportion.solvers.solve import limit_reached
@@ -173,17 +173,21 @@ def _solve_ac(
     flow = formulate_ac(instance, rectangular)
     solver = Ipopt(flow.program, monitor, "ac")
     build_s = time.perf_counter() - began
-    answer, tried = None, 0
+    answer, tried, missing = None, 0, None
     for start in _starts(flow, options, monitor, advisor, found):
         answer, tried = solver.solve(start), tried + 1
         if answer.status.has_plan or monitor.should_stop:
             break
         monitor.log(f"start {tried} leads to no plan: {answer.native_status}")
+        if tried == 1:
+            missing = shortfall(instance, monitor)
+            if missing.proves_infeasible:
+                break
     if answer is None:
         raise BackendError("no start for AC optimal power flow")
     counts = {"iterations": answer.iterations, "starts": tried}
     if not answer.status.has_plan:
-        return _without_plan(instance, answer, monitor, build_s, counts, found)
+        return _without_plan(answer, monitor, build_s, counts, found, missing)
     plan = flow.decode(answer.values, answer.row_duals)
     plan, objective = _apart(instance, plan, answer.objective, monitor, rectangular)
     monitor.incumbent(objective, "R", "local optimum")
@@ -256,20 +260,19 @@ def _apart(
 
 
 def _without_plan(
-    instance: OptimalPowerFlow,
     answer: IpoptAnswer,
     monitor: Monitor,
     build_s: float,
     counts: dict[str, int],
     found: SocBound | None,
+    missing: Shortfall | None,
 ) -> PlanAnswer:
     """A proof that there is no plan, or why none was found."""
     dual = -inf if found is None else found.bound
     if monitor.should_stop:
         limit = limit_reached(monitor)
         return Answer(Status.NO_SOLUTION, Bounds(inf, dual), None, limit, build_s, counts, answer.native_status)
-    missing = shortfall(instance, monitor)
-    if missing.proves_infeasible:
+    if missing is not None and missing.proves_infeasible:
         monitor.log(f"at least {missing.total:g} MW and MVAr of the balances cannot be met")
         extras = {"missing at least (MW and MVAr)": missing.total}
         return Answer(Status.INFEASIBLE, Bounds(inf, dual), None, None, build_s, counts, answer.native_status, extras)

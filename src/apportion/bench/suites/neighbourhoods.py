@@ -46,6 +46,8 @@ _HARD = (
     "lot-sizing-30x40",
     "network-30x200x20",
     "scpnre1",
+    "scpclr10",
+    "set-cover-1000x2000",
 )
 """Of a size that HiGHS rarely ends in a minute (those that it does are not counted) or solves best within seconds."""
 
