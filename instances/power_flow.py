@@ -341,12 +341,16 @@ def _checked(instance: OptimalPowerFlow, faults: FaultList) -> dict[str, object]
         faults.require(fits, name, f"must be a number from {low:g} to {high:g}", value)
     periods = len(instance.load_mw) if np.ndim(instance.load_mw) == 2 else 0
     faults.require(periods >= 1, "load_mw", "must have one row per period, at least one", np.shape(instance.load_mw))
-    shape, box = (periods, len(instance.buses)), {"lower": -MOST_POWER, "upper": MOST_POWER}
-    loads = {name: faults.array(name, getattr(instance, name), shape=shape, **box) for name in ("load_mw", "load_mvar")}
+    shape = (periods, len(instance.buses))
+
+    def power(name: str, value: Floats, size: tuple[int, int]) -> Floats:
+        array = faults.array(name, value, shape=size, lower=-MOST_POWER, upper=MOST_POWER)
+        return array.astype(np.float64, copy=False)
+
+    loads = {name: power(name, getattr(instance, name), shape) for name in ("load_mw", "load_mvar")}
     available = instance.available_mw
     if available is not None:
-        size = (periods, len(instance.generators))
-        available = faults.array("available_mw", available, shape=size, **box).astype(np.float64, copy=False)
+        available = power("available_mw", available, (periods, len(instance.generators)))
     if not faults.faults:
         _check_relations(tables, faults)
     if not faults.faults:

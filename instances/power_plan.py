@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,8 @@ class PowerFlowPlan:
                 faults.append(Fault(table, "must have the same names in the same order as the tables before"))
         if faults:
             raise PlanError("plan", faults)
-        return cls(Physics(data["physics"]), **names, **arrays)
+        values: dict[str, Any] = {**names, **arrays}
+        return cls(Physics(data["physics"]), **values)
 
     def aligned_to(self, instance: OptimalPowerFlow) -> Self:
         """The same plan with its columns in the instance's order; raise :class:`PlanError` if it is for another."""
@@ -169,8 +170,8 @@ class PowerFlowPlan:
         if all(getattr(self, group) == theirs for group, theirs in pairs):
             return self
         order = {group: _order(getattr(self, group), theirs) for group, theirs in pairs}
-        arrays = {name: getattr(self, name)[:, order[group]] for name, group in _TABLES.items()}
-        return type(self)(self.physics, *(theirs for _, theirs in pairs), **arrays)
+        values: dict[str, Any] = {name: getattr(self, name)[:, order[group]] for name, group in _TABLES.items()}
+        return type(self)(self.physics, **values, **dict(pairs))
 
 
 def _frozen(array: Floats) -> Floats:

@@ -120,7 +120,7 @@ def parse(text: str, source: Source) -> OptimalPowerFlow:
         raise InstanceError(where, _faults(error)) from error
     faults: list[Fault] = []
     position = {bus.name: k for k, bus in enumerate(content.buses)}
-    built = {
+    built: dict[str, Any] = {
         "buses": _buses(content.buses),
         "branches": _branches(content.branches, position, faults),
         "generators": _generators(content.generators, position, faults),

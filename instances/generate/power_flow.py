@@ -101,7 +101,7 @@ def _lines(random: np.random.Generator, buses: int, total: float) -> Branches:
         charging=np.round(0.02 * length, 5),
         tap=np.ones(len(ends)),
         shift_deg=np.zeros(len(ends)),
-        rate_mva=np.round(np.clip(0.5 * total / length**0.5, 40.0, None)),
+        rate_mva=np.round(np.maximum(40.0, 0.5 * total / np.sqrt(length))).astype(np.float64),
         angle_min_deg=np.where(np.arange(len(ends)) % 2 == 0, -30.0, -wide),
         angle_max_deg=np.where(np.arange(len(ends)) % 2 == 0, 30.0, wide),
     )

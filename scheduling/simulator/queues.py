@@ -128,11 +128,13 @@ def _attempt(
     rows = (np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room), np.empty(room))
     floats = [np.ones(jobs), np.zeros(jobs), np.full(jobs, inf), np.zeros(jobs)]
     longs = [np.zeros(jobs, np.int64), np.full(jobs, -1, np.int64), np.zeros(types, np.int64)]
+    change_time, change_kind, change_gpus = _changes(fleet, failures)
     written = kernels.run_events(
         trace.arrival_s.copy(), seconds, trace.num_gpus.copy(), trace.deadline_s.copy(),
         np.array(fleet.num_gpus, np.int64), rule.rule, rule.gpu_power, rule.preemptive, rule.overtaking,
-        float(restart_s), float(until_s), *_changes(fleet, failures), state, kind, *floats, *longs, finish, first,
-        preemptions, code, queueing, *rows, out,
+        float(restart_s), float(until_s), change_time, change_kind, change_gpus, state, kind,
+        floats[0], floats[1], floats[2], floats[3], longs[0], longs[1], longs[2], finish, first, preemptions, code,
+        queueing, rows[0], rows[1], rows[2], rows[3], out,
     )  # fmt: skip
     if written < 0:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -154,8 +153,3 @@ def ask(rule: BranchingRule, node: Node) -> int:
             f"branching rule {name} chose {answer!r} at node {node.number}\nMaybe a position from 0 to {many - 1}"
         )
     return position
-
-
-def is_beyond(bound: float, cutoff: float) -> bool:
-    """Whether a child with ``bound`` holds nothing better than ``cutoff``."""
-    return bound >= cutoff or bound == inf

@@ -20,7 +20,7 @@ from apportion.solvers.backends.watch import run_watched
 from apportion.solvers.branching.protocol import Floats, Ints
 from apportion.solvers.branching.relaxation import Rows
 from apportion.solvers.events import Monitor
-from apportion.solvers.heuristics.arrays import FEASIBILITY_TOLERANCE, Problem, problem_of
+from apportion.solvers.heuristics.arrays import Problem, problem_of
 
 _Presolve = highspy.HighsPresolveStatus
 _Types = highspy.cb.HighsCallbackType
@@ -215,11 +215,6 @@ class _Listener:
         cuts = Rows(matrix, np.array(out.cutpool_lower)[:many], np.array(out.cutpool_upper)[:many])
         entries = np.diff(matrix.indptr)
         self._root.cuts = cuts.kept(np.flatnonzero(entries <= max(_FEW_ENTRIES, _DENSE_CUT * columns)))
-
-
-def violated(problem: Problem, values: Floats) -> bool:
-    """Whether ``values`` break the program."""
-    return problem.violation(values) > FEASIBILITY_TOLERANCE
 
 
 def _solver(monitor: Monitor) -> Any:

@@ -59,8 +59,8 @@ def defragment(
     """Make room for ``num_workers`` equal workers by moving as few running tasks as possible; none may stop.
 
     How many tasks must leave a node for so many workers is bounded resource by resource, and a knapsack over the nodes
-    bounds the whole. CP-SAT then moves tasks among the nodes that promise most; the window doubles until the bound is
-    met, or until it holds every node, where the search itself is the proof.
+    bounds the whole. A quick way evicts node by node. CP-SAT then moves tasks among the nodes that promise most; the
+    window doubles until the bound is met, or until it holds every node, where the search itself is the proof.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class _Search:
         return ceil(float(needed.sum()) - 1e-6)
 
     def _promising(self, cost: list[list[int]]) -> tuple[list[int], list[int]]:
-        """The nodes in the order in which the window takes them: cheapest for a worker, and by idle GPUs, in turns; and the hosts."""
+        """The order of the window, cheapest for a worker and most idle GPUs in turns, and the hosts in theirs."""
         loads = [self._gpu_state(n)[0] for n in range(len(cost))]
         idle = [(int((load == 0).sum()), int((MILLI_PER_GPU - load).sum())) for load in loads]
         per_worker = [min((c / w for w, c in enumerate(costs) if w), default=float(_NEVER)) for costs in cost]

@@ -1,7 +1,7 @@
 """Convex quadratic programs by linear ones: each square is the highest of its tangents, and more come where it matters.
 
-Source: Kelley, "The cutting-plane method for solving convex programs", 1960. It stands in where the active-set method of
-HiGHS cycles on a degenerate program.
+Source: Kelley, "The cutting-plane method for solving convex programs", 1960. It stands in where the active-set
+method of HiGHS cycles on a degenerate program.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import inf
 import numpy as np
 from scipy import sparse
 
+from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
 from apportion.solvers.backends.base import Backend, BackendAnswer
 from apportion.solvers.events import Monitor
@@ -24,20 +25,29 @@ _CLOSE = 1e-8
 _QP_STEPS = 20
 
 
-def run_quadratic(backend: Backend, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor) -> BackendAnswer:
+def run_quadratic(
+    backend: Backend, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor
+) -> BackendAnswer:
     """Run ``program``, whose squares are separable; when HiGHS does not end on them, by tangents."""
     if program.hessian is None or backend.name != "highs":
         return backend.run(program, options, monitor)
     steps = _QP_STEPS * (program.num_rows + program.num_columns) + 1000
     block = options.highs
     limited = HighsOptions(block.presolve, block.mip_heuristic_effort, {"qp_iteration_limit": steps, **block.settings})
-    answer = backend.run(program, options.with_(highs=limited), monitor)
+    try:
+        answer = backend.run(program, options.with_(highs=limited), monitor)
+    except BackendError as error:
+        # its active-set method may claim an optimum that its own check then refuses
+        monitor.log(f"tangents take over: {error}")
+        return by_tangents(backend, program, options, monitor)
     if answer.status in (Status.OPTIMAL, Status.INFEASIBLE) or monitor.should_stop:
         return answer
     return by_tangents(backend, program, options, monitor)
 
 
-def by_tangents(backend: Backend, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor) -> BackendAnswer:
+def by_tangents(
+    backend: Backend, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor
+) -> BackendAnswer:
     """Solve linear programs with more and more tangents until cost and bound meet."""
     hessian = program.hessian
     if hessian is None:
@@ -90,7 +100,9 @@ def _linear(program: MixedIntegerProgram, diagonal: Floats, squared: Floats, poi
     cuts = sparse.csr_array((entries, places), shape=(len(at), columns + count))
     matrix = program.matrix
     before = sparse.csc_array((matrix.values, matrix.rows, matrix.starts), shape=(program.num_rows, columns))
-    whole = sparse.csc_array(sparse.vstack([sparse.hstack([before, sparse.csr_array((program.num_rows, count))]), cuts]))
+    whole = sparse.csc_array(
+        sparse.vstack([sparse.hstack([before, sparse.csr_array((program.num_rows, count))]), cuts])
+    )
     whole.sort_indices()
     most = diagonal[squared] * np.maximum(program.lower[squared] ** 2, program.upper[squared] ** 2)
     return replace(

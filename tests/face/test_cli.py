@@ -404,7 +404,8 @@ def test_bench_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return []
 
     monkeypatch.setattr("apportion.bench.run_suite", fake)
-    assert main(["bench", "build", "--only", "api", "--against", "pyomo, linopy", "--quick", "--json", "rows.json"]) == 0
+    flags = ["--only", "api", "--against", "pyomo, linopy", "--quick", "--json", "rows.json"]
+    assert main(["bench", "build", *flags]) == 0
     expected = {"suite": "build", "against": ["pyomo", "linopy"], "quick": True, "json_file": Path("rows.json")}
     assert {**expected, "only": ["api"], "data": None} == seen
 
