@@ -171,8 +171,8 @@ def _bare(path: Path, limit: float, gap: float) -> _Run:
 
 def _egret(path: Path, limit: float, gap: float) -> _Run:
     """Egret's default, the tight formulation, through Pyomo's in-memory interface of HiGHS."""
-    import egret.models.unit_commitment as egret_models  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    from egret.parsers.pglib_uc_parser import create_ModelData  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    import egret.models.unit_commitment as egret_models
+    from egret.parsers.pglib_uc_parser import create_ModelData
     from pyomo.contrib.appsi.solvers.highs import Highs
 
     began = time.process_time()

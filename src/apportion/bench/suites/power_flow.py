@@ -13,6 +13,7 @@ from apportion.bench.registry import Context, Measurement, Target, spec
 from apportion.bench.runner import median_and_spread
 from apportion.instances.generate.power_flow import generate_power_flow
 from apportion.instances.power_flow import OptimalPowerFlow
+from apportion.instances.power_plan import PowerFlowPlan
 from apportion.instances.reading import read
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
@@ -56,7 +57,7 @@ def _cases(context: Context) -> Iterator[_Case]:
             yield _Case(instance, float(row["ac_obj"]), linear, float(row["soc_gap_pct"]))
 
 
-def _timed(instance: OptimalPowerFlow, method: str, repeats: int) -> tuple[Result[OptimalPowerFlow], list[float]]:
+def _timed(instance: OptimalPowerFlow, method: str, repeats: int) -> tuple[Result[PowerFlowPlan], list[float]]:
     """The result without a bound, and CPU seconds of building, solving and checking."""
     seconds = []
     for _ in range(repeats):
