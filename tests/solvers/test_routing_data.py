@@ -88,4 +88,4 @@ def test_c101_is_proven_optimal() -> None:
 )
 def test_richer_variants_are_refused_by_name_rather_than_misread(file: str) -> None:
     with pytest.raises(ValueError, match="is not supported"):
-        read(data_file(f"logistics/{file}"))
+        read(data_file(f"logistics/{file}"), format="vrplib")

@@ -118,8 +118,9 @@ def _in_fresh_process(run: Callable[[Path, float, float], _Run], path: Path, lim
 
 
 def _ours(path: Path, limit: float, gap: float) -> _Run:
-    from apportion.api import read, solve
+    from apportion.api import solve
     from apportion.instances.commitment import UnitCommitment
+    from apportion.instances.reading import read
     from apportion.models.commitment.arrays import formulate
 
     instance = read(path)
@@ -149,9 +150,9 @@ def _compile(instance: Any) -> None:
 
 def _bare(path: Path, limit: float, gap: float) -> _Run:
     """HiGHS with its defaults on our formulation."""
-    from apportion.api import read
     from apportion.instances.commitment import UnitCommitment
     from apportion.instances.core import Sense
+    from apportion.instances.reading import read
     from apportion.models.commitment.arrays import formulate
     from apportion.solvers.backends import backend_named
     from apportion.solvers.events import Monitor
