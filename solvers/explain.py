@@ -35,6 +35,7 @@ EXPLAINERS: dict[str, str] = {
     "cluster-placement": "apportion.models.cluster.explain:explain_placement",
     "fleet-allocation": "apportion.solvers.allocation.explain:explain_allocation",
     "vehicle-routing": "apportion.models.routing.explain:explain_routing",
+    "rich-routing": "apportion.models.rich_routing.explain:explain_rich_routing",
     "unit-commitment": "apportion.solvers.commitment.explain:explain_commitment",
     "optimal-power-flow": "apportion.solvers.power_flow.explain:explain_power_flow",
 }

@@ -106,7 +106,7 @@ def test_a_node_without_cpu_and_tasks_without_needs(method: str) -> None:
     tasks = Tasks.build(["a", "b"], [0, 0], [0, 0], [0, 0], [0, 0])
     result = solve_instance(ClusterPlacement("idle", nodes, tasks), method=method)
     assert result.extras["tasks_served"] == 2
-    if method != "best-fit":
+    if method != "best-fit" and not method.startswith("online"):
         assert result.extras["nodes_used"] == 1
 
 

@@ -104,7 +104,7 @@ def test_conflicts_of_integer_programs_conflict(program: MixedIntegerProgram) ->
     part = only(program, conflict.rows, conflict.bounds)
     assert not has_plan(part)
     if conflict.needs_integers:
-        assert exact_relaxation(loosened(program, 1e-5)) is not None
+        assert has_plan(loosened(part.relaxed(), 1e-5))  # the whole may hold another conflict, of its relaxation
 
 
 @pytest.mark.parametrize("size", [3, 5, 9])
