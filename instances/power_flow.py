@@ -460,6 +460,6 @@ def _check_islands(instance: OptimalPowerFlow, faults: FaultList) -> None:
 
 
 def _listed(names: Sequence[str], members: Ints) -> str:
-    shown = ", ".join(names[k] for k in members[:_MOST_NAMED])
+    shown = ", ".join(names[int(k)] for k in members[:_MOST_NAMED])
     more = f" and {len(members) - _MOST_NAMED} more" if len(members) > _MOST_NAMED else ""
-    return f"bus{'es' * (len(members) > 1)} {shown}{more}"
+    return f"{'buses' if len(members) > 1 else 'bus'} {shown}{more}"

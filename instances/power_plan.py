@@ -171,7 +171,8 @@ class PowerFlowPlan:
             return self
         order = {group: _order(getattr(self, group), theirs) for group, theirs in pairs}
         values: dict[str, Any] = {name: getattr(self, name)[:, order[group]] for name, group in _TABLES.items()}
-        return type(self)(self.physics, **values, **dict(pairs))
+        values.update(pairs)
+        return type(self)(self.physics, **values)
 
 
 def _frozen(array: Floats) -> Floats:

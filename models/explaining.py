@@ -239,7 +239,7 @@ _WORDS = {
     Diagnosis.INFEASIBLE: "infeasible: no plan keeps all its rules",
     Diagnosis.UNBOUNDED: "unbounded: there are plans as good as one likes",
     Diagnosis.SOLVABLE: "solvable as far as these checks go",
-    Diagnosis.UNDECIDED: "undecided: the time was up before it was known whether there is a plan",
+    Diagnosis.UNDECIDED: "undecided: it is not known whether there is a plan",
 }
 
 

@@ -266,7 +266,19 @@ class _Case:
         low = np.where(free | (angles[0] <= -FULL_CIRCLE_DEG), -FULL_CIRCLE_DEG, angles[0])
         high = np.where(free | (angles[1] >= FULL_CIRCLE_DEG), FULL_CIRCLE_DEG, angles[1])
         names = [f"{int(f)}-{int(t)}" for f, t in table[:, :2]]
-        return Branches(_distinct(names), *ends, *table[:, 2:5].T, tap, table[:, 9], rate, low, high)
+        return Branches(
+            names=_distinct(names),
+            from_bus=ends[0],
+            to_bus=ends[1],
+            resistance=table[:, 2],
+            reactance=table[:, 3],
+            charging=table[:, 4],
+            tap=tap,
+            shift_deg=table[:, 9],
+            rate_mva=rate,
+            angle_min_deg=low,
+            angle_max_deg=high,
+        )
 
     def _generators(self) -> Generators:
         table = self.gen

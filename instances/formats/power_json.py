@@ -155,6 +155,10 @@ def _column(rows: list[Any], name: str) -> Floats:
     return np.array([inf if value is None else value for value in values], np.float64)
 
 
+def _columns(rows: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: _column(rows, name) for name in names}
+
+
 def _places(table: str, column: str, rows: list[Any], position: dict[str, int], faults: list[Fault]) -> Any:
     names = [getattr(row, column) for row in rows]
     for k, name in enumerate(names):
@@ -171,7 +175,7 @@ def _buses(rows: list[Any]) -> Buses:
     columns = ("voltage_min", "voltage_max", "shunt_mw", "shunt_mvar")
     reference = np.array([row.reference for row in rows], np.bool_)
     area = np.array([min(max(row.area, -(2**31)), 2**31) for row in rows], np.int64)
-    return Buses(_names(rows), *(_column(rows, name) for name in columns), reference, area)
+    return Buses(names=_names(rows), reference=reference, area=area, **_columns(rows, columns))
 
 
 _BRANCH = ("resistance", "reactance", "charging", "tap", "shift_deg", "rate_mva", "angle_min_deg", "angle_max_deg")
@@ -190,23 +194,26 @@ _STORAGE = (
 
 
 def _branches(rows: list[Any], position: dict[str, int], faults: list[Fault]) -> Branches:
-    ends = [_places("branches", column, rows, position, faults) for column in ("from_bus", "to_bus")]
-    return Branches(_names(rows), *ends, *(_column(rows, name) for name in _BRANCH))
+    return Branches(
+        names=_names(rows),
+        from_bus=_places("branches", "from_bus", rows, position, faults),
+        to_bus=_places("branches", "to_bus", rows, position, faults),
+        **_columns(rows, _BRANCH),
+    )
 
 
 def _generators(rows: list[Any], position: dict[str, int], faults: list[Fault]) -> Generators:
     return Generators(
-        _names(rows),
-        _places("generators", "bus", rows, position, faults),
-        *(_column(rows, name) for name in (*_OUTPUT, *_COST)),
+        names=_names(rows),
+        bus=_places("generators", "bus", rows, position, faults),
         curves=tuple(tuple((float(x), float(y)) for x, y in row.cost_points) for row in rows),
-        ramp_mw_h=_column(rows, "ramp_mw_h"),
+        **_columns(rows, (*_OUTPUT, *_COST, "ramp_mw_h")),
     )
 
 
 def _storage(rows: list[Any], position: dict[str, int], faults: list[Fault]) -> StorageUnits:
     at = _places("storage", "bus", rows, position, faults)
-    return StorageUnits(_names(rows), at, *(_column(rows, name) for name in _STORAGE))
+    return StorageUnits(names=_names(rows), bus=at, **_columns(rows, _STORAGE))
 
 
 def _profiles(table: str, column: str, rows: list[Any], periods: int, faults: list[Fault]) -> Floats:

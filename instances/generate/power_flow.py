@@ -121,7 +121,7 @@ def _plants(random: np.random.Generator, at: Ints, peak: float) -> Generators:
         reactive_min_mvar=np.round(-0.6 * size),
         reactive_max_mvar=np.round(0.8 * size),
         cost_quadratic=np.array([_KINDS[k][0] for k in kind]),
-        cost_linear=np.round(linear, 2),
+        cost_linear=np.asarray(np.round(linear, 2), np.float64),
         cost_constant=np.zeros(count),
         curves=((),) * count,
         ramp_mw_h=np.full(count, np.inf),

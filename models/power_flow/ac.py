@@ -130,8 +130,8 @@ def formulate_ac(instance: OptimalPowerFlow, rectangular: bool = False, directio
     add_ratings(families, instance)
     _add_angles(families, instance, columns, rectangular)
     if rectangular:
-        sides = (instance.buses.voltage_min**2, instance.buses.voltage_max**2)
-        families.add("voltage", *(np.tile(side, instance.num_periods) for side in sides))
+        buses, periods = instance.buses, instance.num_periods
+        families.add("voltage", np.tile(buses.voltage_min**2, periods), np.tile(buses.voltage_max**2, periods))
     add_devices(families, instance, devices, columns)
     matrix, row_lower, row_upper = families.finished()
     lower, upper = _limits(instance, devices, rectangular)

@@ -117,7 +117,8 @@ def branch_flows(
     series = (behind - at_end) / (branches.resistance + 1j * branches.reactance)
     half = 0.5j * branches.charging
     into, out = series + half * behind, -series + half * at_end
-    return base * behind * np.conj(into), base * at_end * np.conj(out)
+    given, taken = base * behind * np.conj(into), base * at_end * np.conj(out)
+    return np.asarray(given, np.complex128), np.asarray(taken, np.complex128)
 
 
 def branch_loading(instance: OptimalPowerFlow, plan: PowerFlowPlan) -> Floats:
@@ -151,7 +152,7 @@ def _mismatch(
 
 
 def _gather(total: NDArray[np.complex128], places: NDArray[np.int64], values: NDArray[np.complex128]) -> None:
-    np.add.at(total, (slice(None), places), values)
+    np.add.at(total.T, places, values.T)
 
 
 def _worst(excess: Floats, tolerance: float) -> Iterator[tuple[int, int, float]]:

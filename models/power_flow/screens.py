@@ -26,12 +26,11 @@ def screen_power_flow(instance: OptimalPowerFlow) -> tuple[Finding, ...]:
         + np.where(buses.shunt_mw > 0.0, np.minimum(1.0, voltage**2), np.maximum(1.0, voltage**2)) * buses.shunt_mw
     )
     supply = np.zeros_like(need)
-    np.add.at(supply, (slice(None), instance.generators.bus), instance.most_mw)
-    np.add.at(supply, (slice(None), instance.storage.bus), instance.storage.discharge_max_mw)
+    np.add.at(supply.T, instance.generators.bus, instance.most_mw.T)
+    np.add.at(supply.T, instance.storage.bus, instance.storage.discharge_max_mw[:, None])
     branches = instance.branches
-    reach = np.bincount(branches.from_bus, branches.rate_mva, count) + np.bincount(
-        branches.to_bus, branches.rate_mva, count
-    )
+    ends = (branches.from_bus, branches.to_bus)
+    reach = np.asarray(sum(np.bincount(end, branches.rate_mva, count) for end in ends), np.float64)
     return (*_short_islands(instance, need, supply), *_short_buses(instance, need, supply, reach))
 
 

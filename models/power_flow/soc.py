@@ -9,7 +9,6 @@ tightening, and valid inequalities", IEEE Trans. Power Syst. 32(5), 2017 (the li
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,9 +255,8 @@ def sent_matrix(instance: OptimalPowerFlow, pairs: Pairs, size: int) -> Matrix:
     count, admittance = columns.shape[1], list(admittance_parameters(instance))
     rows, places, values = [], [], []
     for k in range(4):
-        unit: list[Any] = [np.full(count, float(k == j)) for j in range(4)]
-        unit[3] = unit[3] * sign
-        for output, factor in enumerate(sent(*unit, admittance)):
+        square_f, square_t, cosine, sine = (np.full(count, float(k == j)) for j in range(4))
+        for output, factor in enumerate(sent(square_f, square_t, cosine, sine * sign, admittance)):
             rows.append(output * count + np.arange(count))
             places.append(columns[k])
             values.append(factor)

@@ -270,8 +270,8 @@ def _without_plan(
     """A proof that there is no plan, or why none was found."""
     dual = -inf if found is None else found.bound
     if monitor.should_stop:
-        limit = limit_reached(monitor)
-        return Answer(Status.NO_SOLUTION, Bounds(inf, dual), None, limit, build_s, counts, answer.native_status)
+        reached = limit_reached(monitor)
+        return Answer(Status.NO_SOLUTION, Bounds(inf, dual), None, reached, build_s, counts, answer.native_status)
     if missing is not None and missing.proves_infeasible:
         monitor.log(f"at least {missing.total:g} MW and MVAr of the balances cannot be met")
         extras = {"missing at least (MW and MVAr)": missing.total}

@@ -96,7 +96,8 @@ def roll(
         # within the rounding that the window's own check allows
         energy = np.clip(kept.energy_mwh[-1], instance.storage.energy_min_mwh, instance.storage.energy_max_mwh)
         carried.append(kept)
-    plan = replace(carried[0], **{name: np.vstack([getattr(p, name) for p in carried]) for name in _TABLES})
+    tables: dict[str, Any] = {name: np.vstack([getattr(p, name) for p in carried]) for name in _TABLES}
+    plan = replace(carried[0], **tables)
     return Rolled(plan, check(instance, plan), len(carried))
 
 

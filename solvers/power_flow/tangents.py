@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from apportion.instances.errors import BackendError
@@ -88,7 +89,9 @@ def _settled(best: BackendAnswer, dual: float, limit: Limit | None) -> BackendAn
     return replace(best, bounds=bounds, status=status, limit=None if proven else limit or Limit.METHOD)
 
 
-def _linear(program: MixedIntegerProgram, diagonal: Floats, squared: Floats, points: Floats) -> MixedIntegerProgram:
+def _linear(
+    program: MixedIntegerProgram, diagonal: Floats, squared: NDArray[np.intp], points: Floats
+) -> MixedIntegerProgram:
     """The program with a column for each square above its tangents at ``points`` (tangents, squares)."""
     count, columns = len(squared), program.num_columns
     at = points.ravel()

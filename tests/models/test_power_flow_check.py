@@ -95,13 +95,14 @@ def test_each_rule_of_storage_is_named() -> None:
     plan = planned(instance)
     assert check(instance, plan).ok
     size = float(instance.storage.charge_max_mw[0])
-    for changes, rule in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"energy_mwh": plan.energy_mwh + 1.0}, "state of charge"),
         ({"energy_mwh": plan.energy_mwh * 0.0}, "energy limit"),
         ({"charge_mw": plan.charge_mw + 2 * size}, "charge limit"),
         ({"discharge_mw": plan.discharge_mw - 2 * size}, "discharge limit"),
         ({"charge_mw": plan.charge_mw + 1.0, "discharge_mw": plan.discharge_mw + 1.0}, "charge and discharge at once"),
-    ):
+    ]
+    for changes, rule in cases:
         assert rule in {v.rule for v in check(instance, replace(plan, **changes)).violations}
 
 
