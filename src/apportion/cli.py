@@ -297,6 +297,7 @@ def bench(
     only: str | None = None,
     against: str | None = None,
     quick: bool = False,
+    limit: float | None = None,
     json: Path | None = None,
     data: Path | None = None,
 ) -> int:
@@ -312,6 +313,8 @@ def bench(
         Peers to measure against, separated by commas; all that are known otherwise.
     quick
         Only the smallest case of each target.
+    limit
+        Seconds for each solve instead of those of the suite, where it gives all the same.
     json
         Keep the rows in this file.
     data
@@ -322,9 +325,12 @@ def bench(
     peers, parts = _listed(against), _listed(only)
 
     def tell(row: Row) -> None:
-        sys.stderr.write(f"{row.suite} {row.case} {row.metric}: {row.ours}\n")
+        beside = "" if row.peer is None else f" against {row.peer} ({row.peer_name})"
+        sys.stderr.write(f"{row.suite} {row.case} {row.metric}: {row.ours}{beside}\n")
 
-    rows = run_suite(suite, only=parts, against=peers, quick=quick, data=data, json_file=json, on_row=tell)
+    rows = run_suite(
+        suite, only=parts, against=peers, quick=quick, limit_s=limit, data=data, json_file=json, on_row=tell
+    )
     print(render_table(rows))
     return 0
 

@@ -407,7 +407,7 @@ def test_bench_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     flags = ["--only", "api", "--against", "pyomo, linopy", "--quick", "--json", "rows.json"]
     assert main(["bench", "build", *flags]) == 0
     expected = {"suite": "build", "against": ["pyomo", "linopy"], "quick": True, "json_file": Path("rows.json")}
-    assert {**expected, "only": ["api"], "data": None} == seen
+    assert {**expected, "only": ["api"], "limit_s": None, "data": None} == seen
 
 
 def test_no_stream_needs_unicode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

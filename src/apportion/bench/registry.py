@@ -107,12 +107,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Context:
-    """How a suite is run: ``quick`` takes the smallest case of each target, ``against`` None means every peer."""
+    """How a suite is run.
+
+    ``quick`` takes the smallest case of each target, ``against`` None means every peer; ``limit_s`` replaces the
+    seconds that a case gives each solve, where it gives all the same.
+    """
 
     quick: bool = False
     against: frozenset[str] | None = None
     data: Path | None = None
     seeds: tuple[int, ...] = (1, 2, 3)
+    limit_s: float | None = None
 
     def wants(self, peer: str) -> bool:
         """Whether ``peer`` is to be measured."""

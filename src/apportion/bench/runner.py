@@ -30,6 +30,7 @@ def run_suite(
     only: Sequence[str] | None = None,
     against: Sequence[str] | None = None,
     quick: bool = False,
+    limit_s: float | None = None,
     data: Path | None = None,
     json_file: Path | None = None,
     on_row: Callable[[Row], None] | None = None,
@@ -46,6 +47,8 @@ def run_suite(
         Peers to measure; all that the suite knows when None. A peer that is not installed makes a row that says so.
     quick
         Only the smallest case of each target.
+    limit_s
+        Seconds for each solve instead of those of the suite, where it gives all the same.
     data
         The folder of real instances; the environment variable APPORTION_DATA when None; generated stand-ins without.
     json_file
@@ -53,7 +56,7 @@ def run_suite(
     on_row
         Called with each row as soon as it is there.
     """
-    context = Context(quick, frozenset(against) if against else None, _data_folder(data))
+    context = Context(quick, frozenset(against) if against else None, _data_folder(data), limit_s=limit_s)
     rows = []
     for row in _rows(_chosen(suite, only), context):
         rows.append(row)

@@ -128,7 +128,7 @@ def _both(program: MixedIntegerProgram, limit: float) -> tuple[Run, Run]:
 def lns(context: Context) -> Iterator[Measurement]:
     """Better plans than bare HiGHS after the same CPU seconds, on programs that HiGHS does not finish."""
     cases = [_QUICK_HARD] if context.quick else _cases(_HARD)
-    limit = _QUICK_LIMIT_S if context.quick else _LIMIT_S
+    limit = _QUICK_LIMIT_S if context.quick else context.limit_s or _LIMIT_S
     gains: list[float] = []
     cpu_s = 0.0
     pool = None if context.quick else multiprocessing.get_context("spawn").Pool(1)

@@ -119,7 +119,7 @@ _QUICK = 3
 def heuristics(context: Context) -> Iterator[Measurement]:
     """A feasible point within two CPU seconds, and the primal integral of HiGHS with and without the heuristics."""
     cases = CASES[:_QUICK] if context.quick else CASES
-    limit = _QUICK_LIMIT_S if context.quick else _LIMIT_S
+    limit = _QUICK_LIMIT_S if context.quick else context.limit_s or _LIMIT_S
     first: list[float] = []
     theirs: list[float] = []
     ratios: list[float] = []
