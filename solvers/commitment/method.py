@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf, isfinite
 
 import numpy as np
@@ -164,6 +165,11 @@ class _Search:
     hull: Hull | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
+    @cached_property
+    def pricing(self) -> UnitPricing:
+        """The units, ready to be priced."""
+        return UnitPricing(self.formulation.instance)
+
     @property
     def gap_is_open(self) -> bool:
         """Whether more has to be proven or found."""
@@ -200,7 +206,7 @@ class _Search:
 
     def priced(self) -> Guide | None:
         """What the best prices say of the states; None when they prove that there is no commitment."""
-        self.hull = best_prices(UnitPricing(self.formulation.instance), self.monitor, HULL_TOLERANCE)
+        self.hull = best_prices(self.pricing, self.monitor, HULL_TOLERANCE)
         if self.hull.infeasible:
             return None
         loss = self._loss(self.hull)
@@ -208,7 +214,7 @@ class _Search:
 
     def _loss(self, hull: Hull) -> Floats:
         """How much the bound rises when a unit is off, and when it is on, in an hour: shape (2, units, periods)."""
-        answer = UnitPricing(self.formulation.instance).answer(hull.answer.prices, margins=True)
+        answer = self.pricing.answer(hull.answer.prices, margins=True)
         return np.stack((answer.least_off, answer.least_on)) - answer.least[:, None]
 
     def narrowed(self) -> MixedIntegerProgram:
@@ -216,7 +222,7 @@ class _Search:
         if not isfinite(self.objective):
             return self.program
         if self.hull is None:
-            self.hull = best_prices(UnitPricing(self.formulation.instance), self.monitor, HULL_TOLERANCE)
+            self.hull = best_prices(self.pricing, self.monitor, HULL_TOLERANCE)
         room = self.objective - self.hull.bound + _WHOLE * abs(self.objective)
         never_off, never_on = self._loss(self.hull) > room
         columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
