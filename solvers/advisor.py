@@ -14,7 +14,8 @@ class Advice:
     """All that an advisor may suggest; empty parts mean no opinion.
 
     ``hint`` maps columns of the compiled program to values to begin with, perhaps only some of them. ``fix`` and
-    ``branch_first`` speak of the same columns; ``leave_out`` of row blocks by name.
+    ``branch_first`` speak of the same columns, ``fix`` in the order of its confidence, the most certain column first;
+    ``leave_out`` of row blocks by name.
     """
 
     start: Plan | None = None

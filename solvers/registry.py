@@ -15,6 +15,7 @@ METHODS: dict[str, dict[str, str]] = {
         "lns": "apportion.solvers.neighbourhoods.method:solve_with_neighbourhoods",
         "portfolio": "apportion.solvers.portfolio:solve_with_portfolio",
         "branch-and-bound": "apportion.solvers.branching.method:branch_and_bound",
+        "advised": "apportion.solvers.advised.method:solve_with_advice",
     },
     "constraint-model": {
         "default": "apportion.solvers.constraint_model:solve_constraint_model",

@@ -1,0 +1,1 @@
+"""Advice about integer columns turned into a plan and a proof: fix, solve, probe, shrink."""
