@@ -1,0 +1,1 @@
+"""Advisors: each implements the protocol of ``solvers.advisor``, each may be wrong."""
