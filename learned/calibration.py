@@ -11,6 +11,8 @@ import numpy as np
 from apportion.learned.graphs import Floats
 
 _STEPS = 64
+_LEAST_FOR_STEPS = 500
+_TEMPERATURES = np.geomspace(0.5, 5.0, 41)
 _CLEAR = 1e-6
 
 
@@ -45,13 +47,14 @@ class Calibration:
 
     @classmethod
     def fitted(cls, logits: Floats, labels: Floats) -> Self:
-        """Fit on numbers and labels (0 or 1) that were not trained on, shape (k,) each."""
-        temperature = min(
-            np.geomspace(0.2, 5.0, 41), key=lambda value: log_loss(_sigmoid(logits / float(value)), labels)
-        )
-        raw = _sigmoid(logits / float(temperature))
-        steps, levels = _isotonic(raw, labels)
-        return cls(float(temperature), steps, levels)
+        """Fit on numbers and labels (0 or 1) that were not trained on, shape (k,) each.
+
+        Few labels give a temperature alone.
+        """
+        temperature = float(min(_TEMPERATURES, key=lambda value: log_loss(_sigmoid(logits / value), labels)))
+        if len(labels) < _LEAST_FOR_STEPS:
+            return cls(temperature)
+        return cls(temperature, *_isotonic(_sigmoid(logits / temperature), labels))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

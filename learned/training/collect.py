@@ -50,11 +50,13 @@ class Sample:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 values, figures = stored["values"], json.loads(str(stored["figures"]))
-            if values.shape != (program.num_columns,):
-                raise ValueError(f"has {len(values)} values for {program.num_columns} columns")
-            return cls(program, values, float(figures["primal"]), float(figures["dual"]), float(figures["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            sample = cls(program, values, *(float(figures[name]) for name in ("primal", "dual", "seconds")))
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             raise InstanceError(str(path), [Fault("file", f"is no solved sample: {error}\nMaybe remove it")]) from error
+        if values.shape != (program.num_columns,):
+            fault = Fault("values", f"are {values.shape} for {program.num_columns} columns\nMaybe remove the file")
+            raise InstanceError(str(path), [fault])
+        return sample
 
 
 def collect(

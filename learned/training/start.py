@@ -92,6 +92,7 @@ def train_start(
         raise OptionError("no program has a binary column: there is nothing to predict")
     learned, unseen = examples[:-held], examples[-held:]
     torch.manual_seed(settings.seed)
+    torch.set_num_threads(1)  # small graphs: threads cost more than they bring, and one repeats exactly
     net = TorchNet(Shape(width=settings.width, attention=settings.attention))
     net.scale_to([example.graph for example in learned])
     epochs = _descend(net, learned, unseen, settings, progress)

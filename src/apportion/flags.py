@@ -31,6 +31,9 @@ class SolveFlags:
         ),
     ] = None
     method: Annotated[str | None, Parameter(help="A method of the problem instead of its default.")] = None
+    advisor: Annotated[
+        Path | None, Parameter(help="Weights that 'train' wrote; programs are then solved by the method 'advised'.")
+    ] = None
     backend: Annotated[str | None, Parameter(help="highs, cp-sat or scip.")] = None
     format: Annotated[str | None, Parameter(help="Format of the files; suffix and content tell otherwise.")] = None
     nodes: Annotated[Path | None, Parameter(help="The node list that belongs to openb pod lists.")] = None

@@ -92,7 +92,7 @@ def tasks_of(files: Sequence[str], flags: SolveFlags) -> tuple[list[Task], Desti
     tasks = []
     for index, (path, name) in enumerate(zip(paths, names_of(paths), strict=True)):
         start = _start(flags.start, name, len(paths))
-        inputs = [*companions.values(), *([start] if start is not None else [])]
+        inputs = [*companions.values(), *(given for given in (start, flags.advisor) if given is not None)]
         key = key_of(path, options, {"method": flags.method, "format": flags.format}, inputs)
         tasks.append(
             Task(
@@ -105,6 +105,7 @@ def tasks_of(files: Sequence[str], flags: SolveFlags) -> tuple[list[Task], Desti
                 format=flags.format,
                 companions=companions,
                 start=start,
+                advisor=flags.advisor,
                 out=destination.folder,
                 plan_path=destination.plan,
             )

@@ -32,9 +32,11 @@ from apportion.instances.errors import (
 from apportion.instances.files import content_hash, stem, write_text
 from apportion.instances.formats import FORMATS
 from apportion.instances.plans import SOLUTION_FORMATS, read_plan, write_plan
+from apportion.instances.program import MixedIntegerProgram
 from apportion.instances.reading import format_named, read
 from apportion.ledger import BAD_FILE, INTERNAL, MISSING_BACKEND, NO_PLAN, USAGE, Row, exit_code_of
 from apportion.report import plain, result_to_dict
+from apportion.solvers.advisor import Advisor
 from apportion.solvers.events import Event, EventKind, Listener
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Result
@@ -68,6 +70,7 @@ class Task:
     format: str | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     start: Path | None = None
+    advisor: Path | None = None
     out: Path | None = None
     plan_path: Path | None = None
 
@@ -243,12 +246,25 @@ def _run(task: Task, history: History, cancelled: threading.Event) -> Row:
     options = task.options
     if task.start is not None:
         options = options.with_(start=read_plan(task.start, instance))
-    result = solve_instance(instance, options, method=task.method, listener=history, cancelled=cancelled, read_s=read_s)
+    advisor, method = _advised(task, instance)
+    result = solve_instance(
+        instance, options, method=method, listener=history, advisor=advisor, cancelled=cancelled, read_s=read_s
+    )
     data = result_to_dict(result, with_plan=False)
     files, picture = _write(task, instance, result, history)
     code = exit_code_of(data)
     reason = data["message"] if code >= MISSING_BACKEND else ""
     return Row(task.name, str(task.path), task.key, code, reason, data, files, picture, tuple(history.points))
+
+
+def _advised(task: Task, instance: Instance) -> tuple[Advisor | None, str | None]:
+    """The advisor of the task, and the method: that which takes such advice, unless the caller chose one."""
+    if task.advisor is None:
+        return None, task.method
+    from apportion.learned.advisors.loading import load_advisor
+
+    advisor, method = load_advisor(task.advisor)
+    return advisor, task.method or (method if isinstance(instance, MixedIntegerProgram) else None)
 
 
 def _require_writable(task: Task, instance: Instance) -> None:
