@@ -11,6 +11,7 @@ from typing import ClassVar, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from apportion.instances.cluster_rules import PlacementRules, Sizes, check_rules
 from apportion.instances.core import Json, Sense
 from apportion.instances.errors import Fault, PlanError
 from apportion.instances.validation import FaultList
@@ -132,6 +133,7 @@ class ClusterPlacement:
 
     The objective is the served GPU demand in GPUs: the sum of ``num_gpus * gpu_milli / 1000`` over the placed tasks.
     Among plans that are equal in it more tasks are better (tasks without GPUs count here), then fewer nodes.
+    With :attr:`rules` there is more to keep than what fits, and other aims may be given.
 
     Examples
     --------
@@ -145,6 +147,7 @@ class ClusterPlacement:
     name: str
     nodes: Nodes
     tasks: Tasks
+    rules: PlacementRules = field(default_factory=PlacementRules)
     sense: Sense = field(default=Sense.MAXIMISE, init=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +156,18 @@ class ClusterPlacement:
         object.__setattr__(self, "nodes", _checked_nodes(faults, self.nodes))
         object.__setattr__(self, "tasks", _checked_tasks(faults, self.tasks))
         faults.raise_if_any()
+        if self.rules != PlacementRules():
+            check_rules(faults, self.rules, self._sizes())
+            faults.raise_if_any()
+
+    def _sizes(self) -> Sizes:
+        nodes, tasks = self.nodes, self.tasks
+        return Sizes(
+            dict(zip(nodes.names, nodes.gpu_types, strict=True)),
+            dict(zip(nodes.names, nodes.num_gpus.tolist(), strict=True)),
+            dict(zip(tasks.names, tasks.num_gpus.tolist(), strict=True)),
+            dict(zip(tasks.names, tasks.gpu_milli.tolist(), strict=True)),
+        )
 
     @cached_property
     def gpu_type_names(self) -> tuple[str, ...]:
@@ -176,7 +191,14 @@ class ClusterPlacement:
 
     def restrict(self, nodes: Sequence[int] | Ints, tasks: Sequence[int] | Ints) -> ClusterPlacement:
         """The same problem on some nodes and some tasks, by position."""
-        return ClusterPlacement(self.name, self.nodes.select(nodes), self.tasks.select(tasks))
+        chosen_nodes, chosen_tasks = self.nodes.select(nodes), self.tasks.select(tasks)
+        rules = self.rules.restrict(chosen_nodes.names, chosen_tasks.names)
+        return ClusterPlacement(self.name, chosen_nodes, chosen_tasks, rules)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether tasks only have to fit; see :class:`~apportion.instances.cluster_rules.PlacementRules`."""
+        return self.rules.is_plain
 
     def summary(self) -> dict[str, object]:
         """What a person wants to know first."""
@@ -265,12 +287,16 @@ def _check_shares(faults: FaultList, gpus: Ints, milli: Ints) -> None:
 
 @dataclass(frozen=True)
 class PlacedTask:
-    """Where one task runs: its node, the GPUs there by number, and what it takes of each in milli."""
+    """Where one task runs: its node, the GPUs there by number, and what it takes of each in milli.
+
+    ``start_slice`` is the first memory slice of a MIG instance, None for all others.
+    """
 
     task: str
     node: str
     gpus: tuple[int, ...] = ()
     gpu_milli: int = 0
+    start_slice: int | None = None
 
 
 @dataclass(frozen=True)
@@ -298,8 +324,12 @@ class Placement:
         return load
 
     def to_dict(self) -> Json:
-        """JSON-ready data: ``{"placed": [{"task", "node", "gpus", "gpu_milli"}, ...]}``."""
-        rows = [{"task": p.task, "node": p.node, "gpus": list(p.gpus), "gpu_milli": p.gpu_milli} for p in self.placed]
+        """JSON-ready data: ``{"placed": [{"task", "node", "gpus", "gpu_milli"}, ...]}``, MIG with ``start_slice``."""
+        rows = [
+            {"task": p.task, "node": p.node, "gpus": list(p.gpus), "gpu_milli": p.gpu_milli}
+            | ({} if p.start_slice is None else {"start_slice": p.start_slice})
+            for p in self.placed
+        ]
         return {"placed": rows}
 
     @classmethod
@@ -311,14 +341,21 @@ class Placement:
         faults = [Fault(f"placed[{i}]", _ENTRY, row) for i, row in enumerate(rows) if not _is_entry(row)]
         if faults:
             raise PlanError("plan", faults[:_MOST_FAULTS])
-        return cls(tuple(PlacedTask(r["task"], r["node"], tuple(r["gpus"]), r["gpu_milli"]) for r in rows))
+        return cls(
+            tuple(
+                PlacedTask(r["task"], r["node"], tuple(r["gpus"]), r["gpu_milli"], r.get("start_slice")) for r in rows
+            )
+        )
 
 
 _ENTRY = "must hold task, node (texts), gpus (a list of whole numbers) and gpu_milli (a whole number)"
+_ENTRY_KEYS = frozenset({"task", "node", "gpus", "gpu_milli"})
 
 
 def _is_entry(row: object) -> bool:
-    if not isinstance(row, dict) or set(row) != {"task", "node", "gpus", "gpu_milli"}:
+    if not isinstance(row, dict) or set(row) - {"start_slice"} != _ENTRY_KEYS:
+        return False
+    if type(row.get("start_slice", 0)) is not int:
         return False
     texts = isinstance(row["task"], str) and isinstance(row["node"], str)
     numbers = isinstance(row["gpus"], list) and all(type(gpu) is int for gpu in row["gpus"])

@@ -19,6 +19,7 @@ PLANS: dict[str, tuple[str, str]] = {
     "vehicle-routing": ("apportion.instances.routing", "Routes"),
     "rich-routing": ("apportion.instances.rich_routing", "RichRoutes"),
     "unit-commitment": ("apportion.instances.commitment", "Commitment"),
+    "security-constrained-commitment": ("apportion.instances.security_plan", "SecureCommitment"),
     "optimal-power-flow": ("apportion.instances.power_plan", "PowerFlowPlan"),
 }
 """Problem -> module and class of its plan."""

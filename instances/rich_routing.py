@@ -11,6 +11,7 @@ import numpy as np
 from apportion.instances.core import Json, Sense
 from apportion.instances.errors import Fault, PlanError
 from apportion.instances.program import Floats
+from apportion.instances.rich_rules import Balance, Break, Lock, Traffic
 from apportion.instances.routing import MOST_CLIENTS, Rounding
 from apportion.instances.validation import FaultList
 
@@ -33,6 +34,10 @@ class VehicleType:
         Of a route that is used, for each unit of distance, and for each unit of time from leaving to being back.
     ready, due
         The shift: no earlier start, no later end.
+    overtime_after, overtime_cost
+        Each unit of time that the vehicle is back later than ``overtime_after`` costs ``overtime_cost``.
+    breaks
+        Rests that each vehicle takes in this order, at most one between two services.
     most_duration, most_distance
         Limits of a route.
     reload
@@ -52,6 +57,9 @@ class VehicleType:
     time_cost: float = 0.0
     ready: float = 0.0
     due: float = inf
+    overtime_after: float = inf
+    overtime_cost: float = 0.0
+    breaks: tuple[Break, ...] = ()
     most_duration: float = inf
     most_distance: float = inf
     reload: int | None = None
@@ -64,8 +72,9 @@ class RichRouting:
     """Serve clients from depots with vehicles of several types at the least cost.
 
     Locations ``0..num_depots - 1`` are depots, the others clients. The cost is that of the routes plus the prizes of
-    the optional clients that are left out. A vehicle may leave a depot later than it could, so the duration of a route
-    counts from its best departure; before a window opens it waits.
+    the optional clients that are left out, lateness, overtime and unbalance. Vehicles drive as early as they can and
+    wait before a window opens. The duration of a route counts from the latest departure that makes no service later
+    than its window (the soft one where there is one) or leaving at once would, whichever is later.
 
     Parameters
     ----------
@@ -91,6 +100,15 @@ class RichRouting:
         The types.
     backhauls_last
         Clients with a delivery come before those with a pickup, and no route begins with a pickup.
+    soft_due, late_cost
+        Shape (n,): each unit of time that service begins after ``soft_due`` (but not after ``due``, which stays hard)
+        costs ``late_cost``. By default nothing.
+    traffic
+        Speeds over the day, or None.
+    balance
+        The price of unequal routes, or None.
+    locks
+        Routes under way whose first stops are settled.
     coordinates
         Shape (n, 2) for pictures, or None.
     rounding
@@ -125,6 +143,11 @@ class RichRouting:
     groups: tuple[tuple[int, ...], ...] = ()
     pairs: tuple[tuple[int, int], ...] = ()
     backhauls_last: bool = False
+    soft_due: Floats = field(default=None, repr=False)  # type: ignore[assignment]
+    late_cost: Floats = field(default=None, repr=False)  # type: ignore[assignment]
+    traffic: Traffic | None = None
+    balance: Balance | None = None
+    locks: tuple[Lock, ...] = ()
     coordinates: Floats | None = field(default=None, repr=False)
     rounding: Rounding = Rounding.NONE
 
@@ -139,6 +162,9 @@ class RichRouting:
         loads = len(self.vehicles[0].capacity)
         faults.require(1 <= loads <= MOST_DIMENSIONS, "capacity", f"must have 1..{MOST_DIMENSIONS} dimensions", loads)
         faults.raise_if_any()
+        for name, default in (("soft_due", inf), ("late_cost", 0.0)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(size, default))
         for name, shape, lower, infinite in (
             ("distance", (size, size), 0.0, True),
             ("duration", (size, size), 0.0, True),
@@ -150,6 +176,8 @@ class RichRouting:
             ("service", (size,), 0.0, False),
             ("release", (size,), 0.0, False),
             ("prize", (size,), 0.0, True),
+            ("soft_due", (size,), 0.0, True),
+            ("late_cost", (size,), 0.0, False),
         ):
             taken = faults.array(name, getattr(self, name), shape=shape, lower=lower, allow_infinite=infinite)
             object.__setattr__(self, name, taken)
@@ -159,6 +187,11 @@ class RichRouting:
             hours = f"{self.ready[client]:g} to {self.due[client]:g}"
             faults.add(f"due[{client}]", "must not lie before ready", hours, "the two are swapped")
         self._check_requests(faults, size)
+        self._check_locks(faults, size)
+        if self.traffic is not None:
+            self.traffic.faults(faults, size)
+        if self.balance is not None:
+            self.balance.faults(faults)
         for position, vehicle in enumerate(self.vehicles):
             self._check_vehicle(faults, f"vehicles[{position}]", vehicle, size, loads)
         faults.raise_if_any()
@@ -186,6 +219,26 @@ class RichRouting:
             known = client in paired
             faults.require(known, f"shipment[{client}]", "belongs to no pair", hint="name its other end in pairs")
 
+    def _check_locks(self, faults: FaultList, size: int) -> None:
+        """Locks name vehicles that there are and stops that exist, no client twice."""
+        seen: set[int] = set()
+        used: dict[int, int] = {}
+        for number, lock in enumerate(self.locks):
+            place = f"locks[{number}]"
+            lock.faults(faults, place)
+            known = 0 <= lock.vehicle < len(self.vehicles)
+            at_client = not lock.stops or lock.stops[-1] >= self.num_depots
+            faults.require(lock.leaves is None or at_client, f"{place}.leaves", "the last stop is a depot", lock.leaves)
+            faults.require(known, f"{place}.vehicle", f"must lie in 0..{len(self.vehicles) - 1}", lock.vehicle)
+            used[lock.vehicle] = used.get(lock.vehicle, 0) + 1
+            for stop in lock.stops:
+                faults.require(0 <= stop < size, f"{place}.stops", f"must lie in 0..{size - 1}", stop)
+                faults.require(stop not in seen, f"{place}.stops", "names a client of another place in locks", stop)
+                if stop >= self.num_depots:
+                    seen.add(stop)
+            if known and used[lock.vehicle] == self.vehicles[lock.vehicle].count + 1:
+                faults.add(place, "there are fewer vehicles of this type than locks", lock.vehicle)
+
     def _check_vehicle(self, faults: FaultList, place: str, vehicle: VehicleType, size: int, loads: int) -> None:
         faults.require(vehicle.count >= 1, f"{place}.count", "must be at least 1", vehicle.count)
         good = len(vehicle.capacity) == loads and all(isfinite(c) and c >= 0 for c in vehicle.capacity)
@@ -194,10 +247,12 @@ class RichRouting:
             depot = getattr(vehicle, name)
             inside = depot is None or 0 <= depot < self.num_depots
             faults.require(inside, f"{place}.{name}", f"must be a depot in 0..{self.num_depots - 1}", depot)
-        for name in ("fixed_cost", "distance_cost", "time_cost", "ready"):
+        for name in ("fixed_cost", "distance_cost", "time_cost", "ready", "overtime_cost"):
             value = getattr(vehicle, name)
             faults.require(isfinite(value) and value >= 0, f"{place}.{name}", "must be finite, at least 0", value)
-        for name in ("due", "most_duration", "most_distance"):
+        for number, rest in enumerate(vehicle.breaks):
+            rest.faults(faults, f"{place}.breaks[{number}]")
+        for name in ("due", "most_duration", "most_distance", "overtime_after"):
             value = getattr(vehicle, name)
             faults.require(not isnan(value) and value >= 0, f"{place}.{name}", "must be at least 0", value)
         faults.require(vehicle.ready <= vehicle.due, f"{place}.due", "must not lie before ready", vehicle.due)
@@ -244,6 +299,13 @@ class RichRouting:
         return Sense.MINIMISE
 
     @property
+    def is_timed(self) -> bool:
+        """Whether lateness, overtime, breaks or traffic matter, so that routes must be driven stop by stop."""
+        late = bool(((self.late_cost > 0) & (self.soft_due < self.due)).any())
+        extra = any(v.breaks or (v.overtime_cost > 0 and v.overtime_after < v.due) for v in self.vehicles)
+        return late or extra or self.traffic is not None
+
+    @property
     def num_locations(self) -> int:
         """Depots and clients."""
         return len(self.ready)
@@ -279,16 +341,25 @@ class RichRouting:
             "clients with a release time": int((self.release > 0).sum()),
             "types that may reload": sum(vehicle.reload is not None for vehicle in self.vehicles),
             "types that may not serve all": sum(vehicle.serves is not None for vehicle in self.vehicles),
+            "types with breaks": sum(bool(vehicle.breaks) for vehicle in self.vehicles),
+            "types with overtime": sum(vehicle.overtime_cost > 0 for vehicle in self.vehicles),
+            "clients that may be late at a price": int((self.late_cost > 0).sum()),
+            "traffic profiles": 0 if self.traffic is None else len(self.traffic.speeds),
+            "routes under way": len(self.locks),
         }
         return facts | {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True)
 class RichRoute:
-    """The type of the vehicle and its stops in order: clients, and depots where it reloads."""
+    """The type of the vehicle and its stops in order: clients, and depots where it reloads.
+
+    ``breaks`` says of each break taken how many stops are done before it.
+    """
 
     vehicle: int
     stops: tuple[int, ...]
+    breaks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,7 +375,11 @@ class RichRoutes:
 
     def to_dict(self) -> Json:
         """Return the routes as JSON-ready data."""
-        return {"routes": [{"vehicle": route.vehicle, "stops": list(route.stops)} for route in self.routes]}
+        rows: list[Json] = []
+        for route in self.routes:
+            row: Json = {"vehicle": route.vehicle, "stops": list(route.stops)}
+            rows.append(row | ({"breaks": list(route.breaks)} if route.breaks else {}))
+        return {"routes": rows}
 
     @classmethod
     def from_dict(cls, data: Json) -> Self:
@@ -319,9 +394,12 @@ class RichRoutes:
                 faults.append(Fault(place, "must have a vehicle, the number of its type, and stops", route))
             elif not isinstance(route.get("stops"), list) or not all(_whole(stop) for stop in route["stops"]):
                 faults.append(Fault(f"{place}.stops", "must be a list of locations", route.get("stops")))
+            elif not isinstance(route.get("breaks", []), list) or not all(map(_whole, route.get("breaks", []))):
+                faults.append(Fault(f"{place}.breaks", "must be a list of numbers of stops", route["breaks"]))
         if faults:
             raise PlanError("plan", faults)
-        return cls(tuple(RichRoute(route["vehicle"], tuple(route["stops"])) for route in routes))
+        kept = [(route["vehicle"], tuple(route["stops"]), tuple(route.get("breaks", ()))) for route in routes]
+        return cls(tuple(RichRoute(*row) for row in kept))
 
 
 def _whole(value: object) -> bool:

@@ -17,6 +17,7 @@ CHECKS: dict[str, str] = {
     "vehicle-routing": "apportion.models.routing.check",
     "rich-routing": "apportion.models.rich_routing.check",
     "unit-commitment": "apportion.models.commitment.check",
+    "security-constrained-commitment": "apportion.models.security_commitment.check",
     "optimal-power-flow": "apportion.models.power_flow.check",
 }
 """Problem -> the module whose ``check(instance, plan)`` verifies a plan from the instance's data alone."""

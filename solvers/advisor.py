@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from apportion.instances.core import Instance, Plan
 
@@ -15,7 +15,9 @@ class Advice:
 
     ``hint`` maps columns of the compiled program to values to begin with, perhaps only some of them. ``fix`` and
     ``branch_first`` speak of the same columns, ``fix`` in the order of its confidence, the most certain column first;
-    ``leave_out`` of row blocks by name.
+    ``leave_out`` of row blocks by name, ``put_in`` of rows by name that a method else adds only once it has met them,
+    such as limits on flows after outages.
+    ``options`` are changes of the options of the solve, such as another backend, where the caller chose none.
     """
 
     start: Plan | None = None
@@ -23,6 +25,8 @@ class Advice:
     fix: Mapping[int, float] = field(default_factory=dict)
     branch_first: Sequence[int] = ()
     leave_out: Sequence[str] = ()
+    put_in: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Advisor(Protocol):

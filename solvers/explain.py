@@ -37,6 +37,7 @@ EXPLAINERS: dict[str, str] = {
     "vehicle-routing": "apportion.models.routing.explain:explain_routing",
     "rich-routing": "apportion.models.rich_routing.explain:explain_rich_routing",
     "unit-commitment": "apportion.solvers.commitment.explain:explain_commitment",
+    "security-constrained-commitment": "apportion.solvers.security_commitment.explain:explain_secure_commitment",
     "optimal-power-flow": "apportion.solvers.power_flow.explain:explain_power_flow",
 }
 """Problem -> ``module:function`` called with the instance, ``options`` and ``plan``."""

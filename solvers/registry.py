@@ -54,6 +54,9 @@ METHODS: dict[str, dict[str, str]] = {
         "dc-matpower": "apportion.solvers.power_flow.method:solve_dc_matpower",
         "dispatch": "apportion.solvers.power_flow.method:solve_dispatch",
     },
+    "security-constrained-commitment": {
+        "default": "apportion.solvers.security_commitment.method:commit_securely",
+    },
     "unit-commitment": {
         "default": "apportion.solvers.commitment.method:commit",
     },

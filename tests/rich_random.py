@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
+from apportion.instances.rich_rules import MEASURES, Balance, Break, Lock, Traffic
 from apportion.models.rich_routing.check import check, drive
 
 FEATURES = ("fleet", "depots", "windows", "pairs", "backhauls", "prizes", "groups", "reloads", "skills", "clock")
+TIMED = ("late", "overtime", "breaks", "traffic", "balance", "locks")
 
 
 def random_rich(seed: int, clients: int, features: frozenset[str]) -> RichRouting:
@@ -50,6 +52,7 @@ def random_rich(seed: int, clients: int, features: frozenset[str]) -> RichRoutin
         prize = np.full(size, inf)
         prize[depots + 1 :: 2] = random.integers(1, 40, len(prize[depots + 1 :: 2]))
         more["prize"] = prize
+    more |= _timed(random, depots, size, features)
     if "reloads" in features:
         more["release"] = np.concatenate([np.zeros(depots), random.integers(0, 30, clients)]).astype(np.float64)
     return RichRouting.simple(
@@ -63,6 +66,26 @@ def random_rich(seed: int, clients: int, features: frozenset[str]) -> RichRoutin
     )
 
 
+def _timed(random: np.random.Generator, depots: int, size: int, features: frozenset[str]) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if "late" in features:
+        late = np.zeros(size)
+        late[depots:] = random.integers(0, 4, size - depots)
+        more |= {"late_cost": late, "soft_due": random.integers(5, 60, size).astype(np.float64)}
+    if "traffic" in features:
+        profile = random.integers(0, 2, (size, size)) if random.random() < 0.5 else None
+        slow = (1.0, 0.4, 1.3)
+        speeds = (slow,) if profile is None else (slow, (0.8, 1.5, 0.7))
+        more["traffic"] = Traffic((0.0, 20.0, 55.0), speeds, profile)
+    if "balance" in features:
+        measure = MEASURES[int(random.integers(len(MEASURES)))]
+        more["balance"] = Balance(measure, 0.5, float(random.integers(0, 2)))  # type: ignore[arg-type]
+    if "locks" in features and not features & {"pairs", "groups", "skills"} and size - depots >= 3:
+        lock = Lock(0, (depots + 2,), float(random.integers(0, 5)), float(random.integers(0, 40)))
+        more["locks"] = (lock,)
+    return more
+
+
 def _vehicles(random: np.random.Generator, depots: int, size: int, features: frozenset[str]) -> list[VehicleType]:
     kinds = 2 if features & {"fleet", "depots", "skills"} else 1
     vehicles = []
@@ -74,6 +97,10 @@ def _vehicles(random: np.random.Generator, depots: int, size: int, features: fro
             given |= {"reload": 0, "most_reloads": 2, "due": 400.0}
         elif "clock" in features:
             given |= {"time_cost": 0.5, "most_duration": 150.0, "most_distance": 140.0}
+        if "overtime" in features:
+            given |= {"overtime_after": float(random.integers(20, 80)), "overtime_cost": 2.0}
+        if "breaks" in features:
+            given["breaks"] = (Break(10.0, 40.0, 6.0), Break(60.0, 75.0, 4.0))[: 1 + kind]
         if "skills" in features and kind == 0:
             given["serves"] = frozenset(range(depots, size, 2))
         vehicles.append(VehicleType(int(random.integers(2, 4)), (float(random.integers(8, 14)),), **given))

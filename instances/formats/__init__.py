@@ -111,6 +111,37 @@ FORMATS: tuple[Format, ...] = (
         "apportion.instances.formats.matpower",
     ),
     Format(
+        "egret",
+        "security-constrained-commitment",
+        (".json",),
+        _pattern(r'"elements"\s*:\s*\{|"time_period_length_minutes"\s*:'),
+        "apportion.instances.formats.egret_json",
+    ),
+    Format(
+        "rts-gmlc",
+        "unit-commitment",
+        (".json",),
+        _pattern(r'"rts_gmlc"\s*:'),
+        "apportion.instances.formats.rts_gmlc",
+    ),
+    Format(
+        "security-json",
+        "security-constrained-commitment",
+        (".json",),
+        _pattern(r'"problem"\s*:\s*"security-constrained-commitment"'),
+        "apportion.instances.formats.security_json",
+        writes=True,
+    ),
+    Format(
+        "unitcommitment-jl",
+        "security-constrained-commitment",
+        (".json",),
+        _pattern(
+            r'"(Time horizon \((h|min)\)|Time \(h\)|Production cost curve \((MW|\$)\)|Power balance penalty \(\$/MW\))"'
+        ),
+        "apportion.instances.formats.unitcommitment_jl",
+    ),
+    Format(
         "pglib-uc",
         "unit-commitment",
         (".json",),

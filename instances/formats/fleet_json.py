@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from apportion.instances.errors import Fault, InstanceError
+from apportion.instances.errors import InstanceError
 from apportion.instances.fleet import MOST_AMOUNT, MOST_GPUS, FleetAllocation
+from apportion.instances.formats.pydantic_faults import faults_of
 from apportion.instances.validation import FaultList
 
 if TYPE_CHECKING:
     from apportion.instances.reading import Source
 
-_MOST_SHOWN = 50
 _Name = Annotated[str, Field(min_length=1)]
 _Amount = Annotated[float, Field(ge=0, le=MOST_AMOUNT, allow_inf_nan=False)]
 _Gpus = Annotated[int, Field(ge=0, le=MOST_GPUS)]
@@ -96,7 +96,7 @@ def parse(text: str, source: Source) -> FleetAllocation:
     try:
         content = _adapter().validate_json(text)
     except ValidationError as error:
-        raise InstanceError(str(source.path), _faults(error)) from error
+        raise InstanceError(str(source.path), faults_of(error)) from error
     faults = FaultList(str(source.path))
     for table, rows in (("gpu_types", content.gpu_types), ("jobs", content.jobs), ("entities", content.entities)):
         faults.unique(table, [row.name for row in rows])
@@ -164,26 +164,6 @@ def _pair_rates(faults: FaultList, rows: list[PairRow], type_at: dict[str, int])
         for kind, both in row.throughputs.items():
             table[i, :, _position(faults, f"pairs[{i}].throughputs", kind, type_at)] = both
     return table
-
-
-def _faults(error: ValidationError) -> list[Fault]:
-    found = error.errors(include_url=False, include_context=False)
-    faults = [Fault(_path(item["loc"]), item["msg"], _shown(item)) for item in found[:_MOST_SHOWN]]
-    if len(found) > _MOST_SHOWN:
-        faults.append(Fault("", f"and {len(found) - _MOST_SHOWN} more faults"))
-    return faults
-
-
-def _shown(item: Any) -> object:
-    return None if item["type"] in {"missing", "json_invalid"} else item["input"]
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """``("jobs", 3, "weight")`` as ``jobs[3].weight``."""
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
 
 
 def render(instance: FleetAllocation) -> str:

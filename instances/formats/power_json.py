@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from apportion.instances.errors import Fault, InstanceError
+from apportion.instances.formats.pydantic_faults import faults_of
 from apportion.instances.power_flow import (
     FULL_CIRCLE_DEG,
     Branches,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from apportion.instances.reading import Source
 
-_MOST_SHOWN = 50
 _MOST_PERIODS = 10**6
 
 
@@ -117,7 +117,7 @@ def parse(text: str, source: Source) -> OptimalPowerFlow:
     try:
         content = _adapter().validate_json(text)
     except ValidationError as error:
-        raise InstanceError(where, _faults(error)) from error
+        raise InstanceError(where, faults_of(error)) from error
     faults: list[Fault] = []
     position = {bus.name: k for k, bus in enumerate(content.buses)}
     built: dict[str, Any] = {
@@ -136,18 +136,6 @@ def parse(text: str, source: Source) -> OptimalPowerFlow:
         return OptimalPowerFlow(name, content.base_mva, period_h=content.period_h, **built)
     except InstanceError as error:
         raise InstanceError(where, error.faults) from error
-
-
-def _faults(error: Any) -> list[Fault]:
-    found = error.errors(include_url=False, include_context=False)
-    faults = []
-    for item in found[:_MOST_SHOWN]:
-        path = ""
-        for part in item["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        value = None if item["type"] in {"missing", "json_invalid"} else item["input"]
-        faults.append(Fault(path, item["msg"], value))
-    return faults
 
 
 def _column(rows: list[Any], name: str) -> Floats:

@@ -12,14 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from apportion.instances.core import Instance
 from apportion.instances.errors import Fault, InstanceError, OptionError
+from apportion.instances.formats.pydantic_faults import faults_of
 from apportion.instances.program import Floats
 from apportion.instances.rich_routing import RichRouting, VehicleType
+from apportion.instances.rich_rules import Balance, Break, Lock, Traffic
 from apportion.instances.routing import MOST_CLIENTS, Rounding, euclidean
 
 if TYPE_CHECKING:
     from apportion.instances.reading import Source
 
 _MOST_SHOWN = 50
+_OPEN = ("due", "overtime_after", "most_duration", "most_distance")
+"""Of a vehicle; left out, they do not bind."""
 _Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Index = Annotated[int, Field(ge=0, le=MOST_CLIENTS)]
 
@@ -41,6 +45,41 @@ class LocationRow(_Row):
     service: _Number = 0.0
     release: _Number = 0.0
     prize: _Number | None = None
+    soft_due: _Number | None = None
+    late_cost: _Number = 0.0
+
+
+class BreakRow(_Row):
+    """A rest that begins within a window."""
+
+    earliest: _Number
+    latest: _Number
+    length: _Number
+
+
+class TrafficRow(_Row):
+    """Speeds over the day, and the profile of each way when there are several."""
+
+    times: list[_Number]
+    speeds: list[list[_Number]]
+    profile: list[list[_Index]] | None = None
+
+
+class BalanceRow(_Row):
+    """The price of unequal routes."""
+
+    measure: Literal["distance", "duration", "load", "stops"]
+    longest_cost: _Number = 0.0
+    range_cost: _Number = 0.0
+
+
+class LockRow(_Row):
+    """A route under way."""
+
+    vehicle: _Index
+    stops: list[_Index]
+    begin: _Number | None = None
+    leaves: _Number | None = None
 
 
 class VehicleRow(_Row):
@@ -55,6 +94,9 @@ class VehicleRow(_Row):
     time_cost: _Number = 0.0
     ready: _Number = 0.0
     due: _Number | None = None
+    overtime_after: _Number | None = None
+    overtime_cost: _Number = 0.0
+    breaks: list[BreakRow] = Field(default_factory=list)
     most_duration: _Number | None = None
     most_distance: _Number | None = None
     reload: _Index | None = None
@@ -76,6 +118,9 @@ class RichFile(_Row):
     groups: list[list[_Index]] = Field(default_factory=list)
     pairs: list[tuple[_Index, _Index]] = Field(default_factory=list)
     backhauls_last: bool = False
+    traffic: TrafficRow | None = None
+    balance: BalanceRow | None = None
+    locks: list[LockRow] = Field(default_factory=list)
 
 
 @cache
@@ -93,9 +138,7 @@ def parse(text: str, source: Source) -> RichRouting:
     try:
         content = _adapter().validate_json(text)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        faults = [Fault(_path(item["loc"]), item["msg"], _shown(item)) for item in found[:_MOST_SHOWN]]
-        raise InstanceError(str(source.path), faults) from error
+        raise InstanceError(str(source.path), faults_of(error)) from error
     faults = _misfits(content)
     if faults:
         raise InstanceError(str(source.path), faults)
@@ -122,6 +165,11 @@ def parse(text: str, source: Source) -> RichRouting:
             groups=tuple(tuple(group) for group in content.groups),
             pairs=tuple(content.pairs),
             backhauls_last=content.backhauls_last,
+            soft_due=np.array([_or_inf(row.soft_due) for row in rows]),
+            late_cost=np.array([row.late_cost for row in rows]),
+            traffic=_traffic(content.traffic),
+            balance=None if content.balance is None else Balance(**content.balance.model_dump()),
+            locks=tuple(Lock(row.vehicle, tuple(row.stops), row.begin, row.leaves) for row in content.locks),
             coordinates=points if known else None,
             rounding=rounding,
         )
@@ -145,8 +193,8 @@ def _misfits(content: RichFile) -> list[Fault]:
                 faults.append(Fault(f"locations[{number}].{name}", f"must have {loads} entries or none", given))
         if content.distance is None and (row.x is None or row.y is None):
             faults.append(Fault(f"locations[{number}]", "needs x and y, or the file a distance matrix"))
-    for name in ("distance", "duration"):
-        matrix = getattr(content, name)
+    profile = None if content.traffic is None else content.traffic.profile
+    for name, matrix in (("distance", content.distance), ("duration", content.duration), ("traffic.profile", profile)):
         if matrix is not None and (len(matrix) != size or any(len(line) != size for line in matrix)):
             faults.append(Fault(name, f"must be {size} rows of {size} numbers", len(matrix)))
     return faults[:_MOST_SHOWN]
@@ -170,20 +218,17 @@ def _or_none(value: float) -> float | None:
 
 def _vehicle(row: VehicleRow) -> VehicleType:
     given = row.model_dump()
-    given |= {name: _or_inf(given[name]) for name in ("due", "most_duration", "most_distance")}
-    serves = None if row.serves is None else frozenset(row.serves)
-    return VehicleType(**(given | {"capacity": tuple(row.capacity), "serves": serves}))
+    given |= {name: _or_inf(given[name]) for name in _OPEN}
+    given["serves"] = None if row.serves is None else frozenset(row.serves)
+    given["breaks"] = tuple(Break(**rest.model_dump()) for rest in row.breaks)
+    return VehicleType(**(given | {"capacity": tuple(row.capacity)}))
 
 
-def _shown(item: Any) -> object:
-    return None if item["type"] in {"missing", "json_invalid"} else item["input"]
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
+def _traffic(row: TrafficRow | None) -> Traffic | None:
+    if row is None:
+        return None
+    profile = None if row.profile is None else np.array(row.profile, np.int64)
+    return Traffic(tuple(row.times), tuple(map(tuple, row.speeds)), profile)
 
 
 def render(instance: Instance) -> str:
@@ -203,7 +248,7 @@ def render(instance: Instance) -> str:
         "groups": [list(group) for group in instance.groups],
         "pairs": [list(pair) for pair in instance.pairs],
         "backhauls_last": instance.backhauls_last,
-    }
+    } | _rules(instance)
     for name, matrix, needed in (
         ("distance", instance.distance, not computed),
         ("duration", instance.duration, not same),
@@ -220,15 +265,30 @@ def _location(instance: RichRouting, number: int) -> dict[str, Any]:
     for name in ("delivery", "pickup", "shipment"):
         load = getattr(instance, name)[number]
         row |= {name: load.tolist()} if load.any() else {}
-    for name in ("ready", "due", "service", "release", "prize"):
+    for name in ("ready", "due", "service", "release", "prize", "soft_due", "late_cost"):
         value = float(getattr(instance, name)[number])
-        default = inf if name in ("due", "prize") else 0.0
+        default = inf if name in ("due", "prize", "soft_due") else 0.0
         row |= {} if value == default else {name: value}
     return row
 
 
 def _vehicle_row(vehicle: VehicleType) -> dict[str, Any]:
     row = dict(vars(vehicle))
-    row |= {name: _or_none(row[name]) for name in ("due", "most_duration", "most_distance")}
+    row |= {name: _or_none(row[name]) for name in _OPEN}
+    row["breaks"] = [dict(vars(rest)) for rest in vehicle.breaks]
     serves = None if vehicle.serves is None else sorted(vehicle.serves)
     return row | {"capacity": list(vehicle.capacity), "serves": serves}
+
+
+def _rules(instance: RichRouting) -> dict[str, Any]:
+    """Traffic, balance and locks, where there are any."""
+    found: dict[str, Any] = {}
+    if instance.traffic is not None:
+        found["traffic"] = {"times": list(instance.traffic.times), "speeds": list(map(list, instance.traffic.speeds))}
+        if instance.traffic.profile is not None:
+            found["traffic"]["profile"] = np.asarray(instance.traffic.profile).tolist()
+    if instance.balance is not None:
+        found["balance"] = dict(vars(instance.balance))
+    if instance.locks:
+        found["locks"] = [dict(vars(lock)) | {"stops": list(lock.stops)} for lock in instance.locks]
+    return found

@@ -12,7 +12,11 @@ GENERATORS: dict[str, str] = {
     "cluster-placement": "apportion.instances.generate.cluster:generate_cluster",
     "fleet-allocation": "apportion.instances.generate.fleet:generate_fleet",
     "vehicle-routing": "apportion.instances.generate.routing:generate_routing",
+    "rich-routing": "apportion.instances.generate.rich_routing:generate_rich_routing",
     "unit-commitment": "apportion.instances.generate.commitment:generate_commitment",
+    "security-constrained-commitment": (
+        "apportion.instances.generate.security_commitment:generate_security_commitment"
+    ),
     "optimal-power-flow": "apportion.instances.generate.power_flow:generate_power_flow",
     "mixed-integer-program": "apportion.instances.generate.program:generate_program",
 }

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, Nodes, Tasks
 from apportion.instances.errors import OptionError
+from apportion.instances.generate.cluster_rules import generate_gangs
 
 _KINDS = (  # type, GPUs of a node, CPUs per GPU, GiB per GPU, how common
     ("G2", 8, 12, 48, 0.4),
@@ -25,6 +26,9 @@ def generate_cluster(
     load: float = 1.1,
     share_fraction: float = 0.45,
     bound_fraction: float = 0.15,
+    gangs: float = 0.0,
+    queues: int = 0,
+    mig: float = 0.0,
 ) -> ClusterPlacement:
     """Make a cluster whose tasks ask for about ``load`` times its GPUs.
 
@@ -40,10 +44,19 @@ def generate_cluster(
         The part of tasks that take less than one GPU.
     bound_fraction
         The part of tasks that accept one GPU type only.
+    gangs
+        The part of the demand that comes as gangs. With any it is a training cluster as
+        :func:`~apportion.instances.generate.cluster_rules.generate_gangs` makes it, and only ``nodes``, ``load``,
+        ``queues`` and ``mig`` count beside it.
+    queues, mig
+        Queues with quotas, and the part of single tasks with a MIG profile.
     """
     _require(nodes >= 1 and tasks >= 1, "nodes and tasks must be at least 1")
     _require(0 < load < np.inf, "load must be positive and finite")
     _require(0 <= share_fraction <= 1 and 0 <= bound_fraction <= 1, "fractions must lie between 0 and 1")
+    _require(0 <= gangs <= 1, "gangs must lie between 0 and 1")
+    if gangs > 0:
+        return generate_gangs(seed, nodes, load, 1 - gangs, queues, mig)
     random = np.random.default_rng(seed)
     machines = _draw_nodes(random, nodes)
     wanted = load * float(machines.num_gpus.sum()) * MILLI_PER_GPU

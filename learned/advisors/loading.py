@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from apportion.instances.errors import Fault, InstanceError, OptionError
+from apportion.learned.advisors.configuration import ConfigurationAdvisor
 from apportion.learned.advisors.start import StartAdvisor
 from apportion.learned.store import Trained
 from apportion.solvers.advisor import Advisor
 
-_ADVISORS = {"start": StartAdvisor.of}
-METHODS = {"start": "advised"}
+_ADVISORS: dict[str, Callable[[Trained, str], Advisor]] = {
+    "start": StartAdvisor.of,
+    "configuration": ConfigurationAdvisor.of,
+}
+METHODS = {"start": "advised", "configuration": "advised"}
 """What the file advises on -> the method of programs that takes such advice."""
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from apportion.instances.cluster import ClusterPlacement, PlacedTask, Placement
 from apportion.instances.core import Sense
+from apportion.models.cluster.rules_check import aim_value, measured_terms, rule_violations
 from apportion.models.verdict import Verdict, Violation
 
 _WHOLE = 1000
@@ -16,7 +17,8 @@ def check(instance: ClusterPlacement, plan: Placement) -> Verdict:
 
     Rules: ``unknown_task``, ``unknown_node``, ``task_placed_twice``, ``gpu_type``, ``gpu_count``, ``gpu_share``,
     ``gpu_unknown``, ``gpu_repeated``, ``cpu``, ``memory``, ``gpu_capacity``. Measures: ``tasks_served``, ``tasks``,
-    ``nodes_used``, ``demand_gpus``, ``capacity_gpus``.
+    ``nodes_used``, ``demand_gpus``, ``capacity_gpus``. With rules beyond fitting also those of
+    :func:`~apportion.models.cluster.rules_check.rule_violations`, and every term as a measure.
     """
     violations: list[Violation] = []
     task_position = {name: i for i, name in enumerate(instance.tasks.names)}
@@ -36,7 +38,13 @@ def check(instance: ClusterPlacement, plan: Placement) -> Verdict:
     for entry, task, node in known:
         violations += _task_violations(instance, entry, task, node)
     violations += _node_violations(instance, known)
-    return _verdict(instance, known, violations)
+    verdict = _verdict(instance, known, violations)
+    if instance.is_plain:
+        return verdict
+    entries = [entry for entry, _, _ in known]
+    terms = measured_terms(instance, entries)
+    violations += rule_violations(instance, entries)
+    return Verdict(aim_value(instance, terms), Sense.MAXIMISE, tuple(violations), {**verdict.measures, **terms})
 
 
 def _task_violations(instance: ClusterPlacement, entry: PlacedTask, task: int, node: int) -> list[Violation]:
@@ -69,7 +77,8 @@ def _node_violations(instance: ClusterPlacement, known: list[tuple[PlacedTask, i
     for entry, task, node in known:
         cpu[node] += int(instance.tasks.cpu_milli[task])
         memory[node] += int(instance.tasks.memory_mib[task])
-        for gpu in entry.gpus:
+        # slices of MIG are counted as such, not in milli
+        for gpu in () if instance.rules.task(entry.task).mig_profile else entry.gpus:
             load[node, gpu] += int(instance.tasks.gpu_milli[task])
     found = []
     names = instance.nodes.names

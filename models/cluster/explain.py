@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from apportion.instances.cluster import MILLI_PER_GPU, ClusterPlacement, Placement
 from apportion.instances.core import Plan
+from apportion.models.cluster.explain_rules import Room, resource_reason, waiting_under_rules
+from apportion.models.cluster.units import units_of
 from apportion.models.explaining import Diagnosis, Explanation, Finding
 
 Bools = NDArray[np.bool_]
@@ -58,7 +60,9 @@ def explain_placement(instance: ClusterPlacement, _options: object = None, plan:
     """
     kinds = list(_kinds(instance))
     possible = [kind for kind in kinds if not _why_no_node(instance, kind)]
-    findings = _waiting(instance, possible, plan) if isinstance(plan, Placement) else []
+    findings: list[Finding] = []
+    if isinstance(plan, Placement):
+        findings = _waiting(instance, possible, plan) if instance.is_plain else waiting_under_rules(instance, plan)
     findings += [finding for kind in kinds if (finding := _never(instance, kind))]
     findings += _crowded(instance, kinds, possible)
     fits = f"{sum(len(kind.tasks) for kind in possible)} of {len(instance.tasks)} tasks fit on some empty node"
@@ -138,7 +142,9 @@ def _crowded(instance: ClusterPlacement, kinds: list[_Kind], possible: list[_Kin
 def _waiting(instance: ClusterPlacement, kinds: list[_Kind], plan: Placement) -> list[Finding]:
     """For each kind of waiting task: what the nodes that could hold it lack now."""
     placed = {entry.task for entry in plan.placed}
-    free_cpu, free_memory, load = _free(instance, plan)
+    room_left = Room.of(instance, plan)
+    free_cpu, free_memory, load = room_left.cpu, room_left.memory, room_left.load
+    unit_of = {task: unit for unit in units_of(instance) for task in unit.tasks}
     found = []
     for kind in kinds:
         waiting = [name for i in kind.tasks if (name := instance.tasks.names[i]) not in placed]
@@ -160,17 +166,6 @@ def _waiting(instance: ClusterPlacement, kinds: list[_Kind], plan: Placement) ->
         else:
             counts = ", ".join(f"{int(m.sum())} lack {what}" for what, m in lacks.items() if m.any())
             text = f"{who} waits: of {int(able.sum())} node(s) that could hold it {counts}"
+            text += f"; {resource_reason(room_left, unit_of[int(kind.tasks[0])])}"
         found.append(Finding(text, f"task {waiting[0]}", float(len(waiting)), blocking=False))
     return found
-
-
-def _free(instance: ClusterPlacement, plan: Placement) -> tuple[Ints, Ints, Ints]:
-    """Free CPU and memory by node, and the load of each GPU in milli (-1 where there is none)."""
-    node_at = {name: i for i, name in enumerate(instance.nodes.names)}
-    task_at = {name: i for i, name in enumerate(instance.tasks.names)}
-    cpu, memory = instance.nodes.cpu_milli.copy(), instance.nodes.memory_mib.copy()
-    for entry in plan.placed:
-        node, task = node_at[entry.node], task_at[entry.task]
-        cpu[node] -= instance.tasks.cpu_milli[task]
-        memory[node] -= instance.tasks.memory_mib[task]
-    return cpu, memory, plan.gpu_load(instance)

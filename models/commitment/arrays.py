@@ -51,6 +51,7 @@ class Formulation:
     segment: LinearExpression
     match: LinearExpression
     renewable: LinearExpression
+    count: Floats
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,8 +64,11 @@ class Formulation:
         return _lags(np.ones((self.shape[0], 1)), self.shape[1], ahead=1) @ self.stop.ravel()
 
 
-def formulate(instance: UnitCommitment) -> Formulation:
+def formulate(instance: UnitCommitment, count: Floats | None = None) -> Formulation:
     """Write the whole model.
+
+    With ``count``, shape (units,), each unit stands for so many alike, and its columns are their sums: a relaxation,
+    as the sums need not come apart into schedules where ramps bind (:mod:`apportion.models.commitment.alike`).
 
     Examples
     --------
@@ -73,7 +77,7 @@ def formulate(instance: UnitCommitment) -> Formulation:
     >>> formulation.model.compile().num_rows > 0
     True
     """
-    formulation = _variables(instance)
+    formulation = _variables(instance, np.ones(instance.num_units) if count is None else count)
     add_logic(formulation)
     add_minimum_times(formulation)
     add_generation_limits(formulation)
@@ -87,7 +91,7 @@ def formulate(instance: UnitCommitment) -> Formulation:
     return formulation
 
 
-def _variables(instance: UnitCommitment) -> Formulation:
+def _variables(instance: UnitCommitment, count: Floats) -> Formulation:
     fleet, segments = Fleet.of(instance), Segments.of(instance)
     matches = Matches.of(instance, fleet)
     shape = _, periods = fleet.num_units, instance.num_periods
@@ -103,11 +107,12 @@ def _variables(instance: UnitCommitment) -> Formulation:
     needed = np.flatnonzero(instance.reserve_mw > 0.0)
     least_renewable = _total([unit.power_min_mw for unit in instance.renewable], periods)
     most_renewable = _total([unit.power_max_mw for unit in instance.renewable], periods)
-    commit = model.add_variables("commit", shape, lower=kept_on * 1.0, upper=1.0 - kept_off, integer=True)
-    start = model.add_variables("start", shape, upper=1.0)
-    stop = model.add_variables("stop", shape, upper=most_stop)
-    power = model.add_variables("power", shape, lower=least_power, upper=fleet.span[:, None])
-    available = model.add_variables("available", (shape[0], len(needed)), upper=fleet.span[:, None])
+    each = count[:, None]
+    commit = model.add_variables("commit", shape, lower=kept_on * each, upper=each * (1.0 - kept_off), integer=True)
+    start = model.add_variables("start", shape, upper=each)
+    stop = model.add_variables("stop", shape, upper=each * most_stop)
+    power = model.add_variables("power", shape, lower=each * least_power, upper=each * fleet.span[:, None])
+    available = model.add_variables("available", (shape[0], len(needed)), upper=each * fleet.span[:, None])
     return Formulation(
         instance,
         fleet,
@@ -120,10 +125,13 @@ def _variables(instance: UnitCommitment) -> Formulation:
         power=power,
         available=_in_hours(available, needed, periods) + _without_hours(power, needed),
         segment=model.add_variables(
-            "segment", (len(segments.unit), periods), upper=(segments.upper - segments.lower)[:, None]
+            "segment",
+            (len(segments.unit), periods),
+            upper=(count[segments.unit] * (segments.upper - segments.lower))[:, None],
         ),
-        match=model.add_variables("match", (len(matches.unit),), upper=1.0),
+        match=model.add_variables("match", (len(matches.unit),), upper=count[matches.unit]),
         renewable=model.add_variables("renewable", (periods,), lower=least_renewable, upper=most_renewable),
+        count=count,
     )
 
 
@@ -170,7 +178,7 @@ def _rows_of(units: NDArray[np.bool_], periods: int) -> NDArray[np.int64]:
 
 def add_logic(f: Formulation) -> None:
     """A change of state is a start or a stop (Garver 1962)."""
-    before = f.fleet.initially_on.astype(float)
+    before = f.fleet.initially_on * f.count
     f.model.add_constraints("logic_first", f.commit[:, 0] - f.start[:, 0] + f.stop[:, 0] == before)
     f.model.add_constraints("logic", f.commit[:, 1:] - f.commit[:, :-1] == f.start[:, 1:] - f.stop[:, 1:])
 
@@ -182,7 +190,7 @@ def add_minimum_times(f: Formulation) -> None:
     recent_starts = _lags((lag < f.fleet.min_up[:, None]).astype(np.float64), periods) @ f.start.ravel()
     recent_stops = _lags((lag < f.fleet.min_down[:, None]).astype(np.float64), periods) @ f.stop.ravel()
     f.model.add_constraints("up_time", recent_starts <= f.commit.ravel())
-    f.model.add_constraints("down_time", recent_stops <= 1 - f.commit.ravel())
+    f.model.add_constraints("down_time", recent_stops <= np.repeat(f.count, periods) - f.commit.ravel())
 
 
 def _short_after_start(f: Formulation) -> Floats:
@@ -325,7 +333,7 @@ def add_startup_matching(f: Formulation) -> None:
     chosen = number[~within]
     shape = (len(rows), len(number))
     initially = sparse.coo_array((np.ones(len(chosen)), (position, chosen)), shape=shape).tocsr() @ f.match
-    f.model.add_constraints("match_initial", initially <= 1.0)
+    f.model.add_constraints("match_initial", initially <= f.count[rows])
 
 
 def add_system(f: Formulation) -> None:

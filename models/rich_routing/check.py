@@ -3,101 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
-from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
+from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting
+from apportion.models.rich_routing.driving import Driven, drive, lock_of, trips_of
 from apportion.models.verdict import TOLERANCE, Verdict, Violation
 
-
-@dataclass
-class Driven:
-    """What happens on one route."""
-
-    distance: float = 0.0
-    duration: float = 0.0
-    cost: float = 0.0
-    late: list[tuple[int, float]] = field(default_factory=list)
-    over: float = 0.0
-
-
-def trips_of(instance: RichRouting, route: RichRoute) -> list[list[int]]:
-    """The clients between two visits to a depot.
-
-    >>> line = np.ones((3, 3)) - np.eye(3)
-    >>> trips_of(RichRouting.simple("line", line, [VehicleType(1, (1.0,))]), RichRoute(0, (1, 0, 2)))
-    [[1], [2]]
-    """
-    trips: list[list[int]] = [[]]
-    for stop in route.stops:
-        if stop < instance.num_depots:
-            trips.append([])
-        else:
-            trips[-1].append(stop)
-    return trips
-
-
-def drive(instance: RichRouting, route: RichRoute) -> Driven:
-    """Drive a route as early as possible, then as late as that still allows, to find its shortest duration."""
-    vehicle = instance.vehicles[route.vehicle]
-    driven = Driven()
-    depots = [vehicle.start, *(stop for stop in route.stops if stop < instance.num_depots), vehicle.end]
-    trips = trips_of(instance, route)
-    ready_from = [max([0.0, *(float(instance.release[c]) for c in trip)]) for trip in trips]
-    clock = max(vehicle.ready, ready_from[0])
-    arrivals: list[float] = []
-    begin = clock
-    for trip, (leaves, comes), release in zip(trips, pairwise(depots), ready_from, strict=True):
-        clock, here = max(clock, release), leaves
-        for stop in (*trip, comes):
-            is_client = stop >= instance.num_depots
-            driven.distance += float(instance.distance[here, stop])
-            clock += float(instance.duration[here, stop])
-            if is_client:
-                clock = max(clock, float(instance.ready[stop]))
-            closes = float(instance.due[stop]) if is_client else vehicle.due
-            if clock - closes > TOLERANCE * max(1.0, abs(closes)):
-                driven.late.append((stop, clock - closes))
-            arrivals.append(clock)
-            clock += float(instance.service[stop]) if is_client else 0.0
-            here = stop
-        driven.over = max(driven.over, _over(instance, vehicle, trip))
-    driven.duration = (
-        clock - _latest_begin(instance, vehicle, trips[0], begin, clock) if len(trips) == 1 else (clock - begin)
-    )
-    driven.cost = vehicle.fixed_cost + vehicle.distance_cost * driven.distance + vehicle.time_cost * driven.duration
-    return driven
-
-
-def _latest_begin(instance: RichRouting, vehicle: VehicleType, trip: list[int], begin: float, end: float) -> float:
-    """The latest departure that is still back at ``end`` and late nowhere (or no later than without waiting)."""
-    latest, after = end, vehicle.end
-    for stop in reversed(trip):
-        latest -= float(instance.duration[stop, after]) + float(instance.service[stop])
-        latest = min(latest, float(instance.due[stop]))
-        after = stop
-    return max(begin, latest - float(instance.duration[vehicle.start, after]))
-
-
-def _over(instance: RichRouting, vehicle: VehicleType, trip: list[int]) -> float:
-    """By how much the load of a trip exceeds the capacity at its worst."""
-    load = instance.delivery[trip].sum(axis=0)
-    worst = load - np.array(vehicle.capacity)
-    for stop in trip:
-        load = load - instance.delivery[stop] + instance.pickup[stop] + instance.shipment[stop]
-        worst = np.maximum(worst, load - np.array(vehicle.capacity))
-    return float(worst.max())
+__all__ = ["check", "drive"]
 
 
 def check(instance: RichRouting, plan: RichRoutes) -> Verdict:
-    """Verify visits, groups, pairs, loads, windows, shifts, limits, skills, reloads and the fleet; add up the cost.
+    """Verify visits, groups, pairs, loads, windows, shifts, limits, skills, reloads, breaks, locks and the fleet.
 
-    Measures: ``routes``, ``distance``, ``duration``, ``cost of routes`` and ``prizes left``.
+    Measures: ``routes``, ``distance``, ``duration``, ``cost of routes`` and ``prizes left``, and where the instance
+    has them ``cost of lateness``, ``cost of overtime`` and ``cost of unbalance``.
     """
-    violations = _visits(instance, plan) + _fleet(instance, plan)
+    violations = _visits(instance, plan) + _fleet(instance, plan) + _locks(instance, plan)
     driven: list[Driven] = []
+    lengths: list[int] = []
     for number, route in enumerate(plan.routes, 1):
         if not route.stops or not 0 <= route.vehicle < len(instance.vehicles):
             continue
@@ -105,6 +29,7 @@ def check(instance: RichRouting, plan: RichRoutes) -> Verdict:
             continue
         result = drive(instance, route)
         driven.append(result)
+        lengths.append(len(route.stops))
         violations += _on_route(instance, route, result, f"route {number}")
     served = {stop for route in plan.routes for stop in route.stops}
     left = [client for client in np.flatnonzero(instance.is_optional).tolist() if client not in served]
@@ -117,7 +42,31 @@ def check(instance: RichRouting, plan: RichRoutes) -> Verdict:
         "cost of routes": cost,
         "prizes left": prizes,
     }
-    return Verdict(cost + prizes, instance.sense, tuple(violations), measures)
+    unequal = _unbalance(instance, driven, lengths)
+    lateness, overtime = sum(result.lateness for result in driven), sum(result.overtime for result in driven)
+    measures |= {"cost of lateness": lateness} if (instance.late_cost > 0).any() else {}
+    measures |= {"cost of overtime": overtime} if any(v.overtime_cost > 0 for v in instance.vehicles) else {}
+    measures |= {"cost of unbalance": unequal} if instance.balance is not None else {}
+    return Verdict(cost + prizes + unequal, instance.sense, tuple(violations), measures)
+
+
+def _unbalance(instance: RichRouting, driven: list[Driven], lengths: list[int]) -> float:
+    """The price of the longest route and of the range, by the measure of the instance."""
+    if instance.balance is None or not driven:
+        return 0.0
+    measure = instance.balance.measure
+    values = [float(n) for n in lengths] if measure == "stops" else [float(getattr(d, measure)) for d in driven]
+    return instance.balance.longest_cost * max(values) + instance.balance.range_cost * (max(values) - min(values))
+
+
+def _locks(instance: RichRouting, plan: RichRoutes) -> list[Violation]:
+    """Each route under way goes on from where it is."""
+    found = [lock_of(instance, route) for route in plan.routes]
+    return [
+        Violation("lock", f"locks[{number}] of vehicle type {lock.vehicle}", 1, "routes")
+        for number, lock in enumerate(instance.locks)
+        if lock not in found
+    ]
 
 
 def _visits(instance: RichRouting, plan: RichRoutes) -> list[Violation]:
@@ -157,6 +106,11 @@ def _fleet(instance: RichRouting, plan: RichRoutes) -> list[Violation]:
     return found
 
 
+def violations_of(instance: RichRouting, route: RichRoute) -> list[Violation]:
+    """What one route breaks by itself."""
+    return _on_route(instance, route, drive(instance, route), "route")
+
+
 def _on_route(instance: RichRouting, route: RichRoute, driven: Driven, place: str) -> list[Violation]:
     vehicle = instance.vehicles[route.vehicle]
     found = [
@@ -171,9 +125,25 @@ def _on_route(instance: RichRouting, route: RichRoute, driven: Driven, place: st
     ):
         if value - most > TOLERANCE * max(1.0, most):
             found.append(Violation(rule, place, value - most, "time" if rule == "duration" else "distance"))
+    found += [Violation("break", f"{place}, break {number + 1}", late, "time") for number, late in driven.breaks]
+    found += _breaks(instance, route, driven, place)
     if not np.isfinite(driven.distance):
         found.append(Violation("forbidden_way", place, 1, "ways"))
     return found + _rules(instance, route, place)
+
+
+def _breaks(instance: RichRouting, route: RichRoute, driven: Driven, place: str) -> list[Violation]:
+    """Breaks come in order, one between two services; one that is left out was not yet due at the end."""
+    planned, taken = instance.vehicles[route.vehicle].breaks, route.breaks
+    in_order = list(taken) == sorted(set(taken)) and all(0 <= number <= len(route.stops) for number in taken)
+    if not in_order or len(taken) > len(planned):
+        return [Violation("break_order", place, 1, "breaks")]
+    ends = driven.visits[-1].begins
+    return [
+        Violation("break", f"{place}, break {number + 1}", ends - planned[number].latest, "time")
+        for number in range(len(taken), len(planned))
+        if ends - planned[number].latest > TOLERANCE * max(1.0, planned[number].latest)
+    ]
 
 
 def _rules(instance: RichRouting, route: RichRoute, place: str) -> list[Violation]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from apportion.instances.core import Plan
-from apportion.instances.rich_routing import RichRouting
+from apportion.instances.rich_routing import RichRoutes, RichRouting
 from apportion.models.explaining import Diagnosis, Explanation, Finding
 from apportion.models.rich_routing.reasons import impossible
+from apportion.models.rich_routing.unserved import why_unserved
 
 
-def explain_rich_routing(instance: RichRouting, _options: object = None, _plan: Plan | None = None) -> Explanation:
+def explain_rich_routing(instance: RichRouting, _options: object = None, plan: Plan | None = None) -> Explanation:
     """Screen who may serve and can carry each client. Nothing found does not mean that there is a plan.
+
+    With ``plan``, say of each client that it leaves out why.
 
     Examples
     --------
@@ -26,4 +29,6 @@ def explain_rich_routing(instance: RichRouting, _options: object = None, _plan: 
     if findings:
         return Explanation(instance.name, Diagnosis.INFEASIBLE, findings)
     notes = ("Checked: demands against the capacity of the vehicles that may serve them.",)
-    return Explanation(instance.name, Diagnosis.SOLVABLE, (), notes=notes)
+    left = why_unserved(instance, plan) if isinstance(plan, RichRoutes) else ()
+    found = tuple(Finding(str(one), f"client {one.clients[0]}", blocking=False) for one in left)
+    return Explanation(instance.name, Diagnosis.SOLVABLE, found, notes=notes)

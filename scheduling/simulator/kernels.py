@@ -11,7 +11,7 @@ Longs = NDArray[np.int64]
 
 NOT_ARRIVED, PENDING, RUNNING, FINISHED, REJECTED = 0, 1, 2, 3, 4
 BY_ARRIVAL, BY_LENGTH, BY_REST, BY_DEADLINE = 0, 1, 2, 3
-HELD_BACK, TOO_LARGE, NO_FREE = 0, 1, 2
+HELD_BACK, TOO_LARGE, NO_FREE, OVER_QUOTA = 0, 1, 2, 3
 
 
 @numba.njit(cache=True)
@@ -30,6 +30,9 @@ def run_events(
     change_time: Floats,
     change_kind: Longs,
     change_gpus: Longs,
+    group: Longs,
+    quota: Longs,
+    held: Longs,
     state: Longs,
     kind: Longs,
     left: Floats,
@@ -53,8 +56,9 @@ def run_events(
     """Simulate until nothing is left or ``until``; returns the rows of work written, or -1 when there is no room.
 
     ``seconds`` (J, T) is how long a job takes alone on a type, infinite where it cannot run. ``left`` is the part of a
-    job still to do, ``end`` when a running one is done. ``change_*`` are GPUs that go (negative) or come back.
-    ``free`` ends with the GPUs up, ``out`` with the last time. All other arrays are state and results.
+    job still to do, ``end`` when a running one is done. Jobs of a ``group`` (-1 for none) hold at most its ``quota``.
+    ``change_*`` are GPUs that go (negative) or come back. ``free`` ends with the GPUs up, ``out`` with the last time.
+    All other arrays are state and results.
     """
     jobs, types = seconds.shape
     up = capacity.copy()
@@ -141,9 +145,12 @@ def run_events(
             free[t] = max(0, up[t])
         blocked = False
         most_free = free.max()
+        held[:] = 0
         for position in range(count):
             job = active[position]
             wanted[job] = -1
+            if group[job] >= 0 and held[group[job]] + gpus[job] > quota[group[job]]:
+                continue
             if blocked or (gpus[job] > most_free and state[job] != RUNNING):
                 blocked = blocked or not overtaking
                 continue
@@ -156,6 +163,8 @@ def run_events(
                         best = seconds[job, t]
                         wanted[job] = t
             if wanted[job] >= 0:
+                if group[job] >= 0:
+                    held[group[job]] += gpus[job]
                 free[wanted[job]] -= gpus[job]
                 most_free = free.max()
             elif not overtaking:
@@ -185,6 +194,8 @@ def run_events(
                         if seconds[job, t] < np.inf:
                             most = max(most, free[t])
                 code[job] = HELD_BACK if most >= gpus[job] else TOO_LARGE if most > 0 else NO_FREE
+                if group[job] >= 0 and held[group[job]] + gpus[job] > quota[group[job]]:
+                    code[job] = OVER_QUOTA
     for position in range(count):
         job = active[position]
         if state[job] == RUNNING:

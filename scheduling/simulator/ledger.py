@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
+from math import inf
 
 import numpy as np
 
@@ -11,8 +13,11 @@ from apportion.instances.trace import Fleet, JobTrace, Longs
 from apportion.scheduling.simulator.record import JobState, Simulation, Stretches
 
 
-def misfit(trace: JobTrace, fleet: Fleet, job: int) -> str:
+def misfit(trace: JobTrace, fleet: Fleet, job: int, quotas: Mapping[str, int] | None = None) -> str:
     """Why a job can never run on a fleet; an empty text when it can."""
+    quota = quota_of(trace, job, quotas or {})
+    if trace.num_gpus[job] > quota:
+        return f"asks for {trace.num_gpus[job]} GPUs, the quota of {trace.kinds[job]} is {quota:g}"
     runs = trace.throughput[job] > 0
     if not runs.any():
         return f"runs on none of {', '.join(fleet.types)}: every throughput is 0"
@@ -22,11 +27,16 @@ def misfit(trace: JobTrace, fleet: Fleet, job: int) -> str:
     return ""
 
 
+def quota_of(trace: JobTrace, job: int, quotas: Mapping[str, int]) -> float:
+    """The most GPUs that jobs of the kind of a job may hold at once; infinite without a quota."""
+    return quotas.get(trace.kinds[job], inf) if quotas and trace.kinds else inf
+
+
 class Ledger:
     """Records what happens to every job."""
 
-    def __init__(self, trace: JobTrace, fleet: Fleet) -> None:
-        self._trace, self._fleet = trace, fleet
+    def __init__(self, trace: JobTrace, fleet: Fleet, quotas: Mapping[str, int] | None = None) -> None:
+        self._trace, self._fleet, self._quotas = trace, fleet, quotas or {}
         self._state = [JobState.NOT_ARRIVED] * trace.num_jobs
         self._reasons: dict[int, str] = {}
         self._finish = np.full(trace.num_jobs, np.nan)
@@ -40,24 +50,32 @@ class Ledger:
 
     def admit(self, job: int) -> bool:
         """A job arrives; False when it can never run and is rejected."""
-        reason = misfit(self._trace, self._fleet, job)
+        reason = misfit(self._trace, self._fleet, job, self._quotas)
         self._state[job] = JobState.REJECTED if reason else JobState.PENDING
         if reason:
             self._reasons[job] = reason
         return not reason
 
-    def round(self, now_s: float, active: Longs, jobs: Longs, kinds: Longs, seconds: Floats) -> None:
-        """Jobs run on types for some seconds each; the other active ones wait."""
+    def round(
+        self,
+        now_s: float,
+        active: Longs,
+        jobs: Longs,
+        kinds: Longs,
+        seconds: Floats,
+        over_quota: Collection[int] = (),
+    ) -> None:
+        """Jobs run on types for some seconds each; the other active ones wait, some of them for their quota."""
         running = set(jobs.tolist())
         longest = float(seconds.max()) if len(seconds) else 0.0
         free = np.array(self._fleet.num_gpus, np.int64)
         np.subtract.at(free, kinds, self._trace.num_gpus[jobs])
         for job in active.tolist():
             if job not in running:
-                self._wait(job, free, longest)
+                self._wait(job, free, longest, over_quota=job in over_quota)
         self._place(now_s, jobs.tolist(), kinds.tolist(), seconds.tolist())
 
-    def _wait(self, job: int, free: Longs, seconds: float) -> None:
+    def _wait(self, job: int, free: Longs, seconds: float, *, over_quota: bool) -> None:
         if self._state[job] is JobState.RUNNING:
             self._preemptions[job] += 1
             self._open.pop(job, None)
@@ -66,14 +84,26 @@ class Ledger:
         wanted = int(self._trace.num_gpus[job])
         usable = free[self._trace.throughput[job] > 0]
         fits = bool((usable >= wanted).any())
-        code = "held-back" if fits else "gang-too-large" if int(usable.max()) > 0 else "no-free-gpu"
+        code = (
+            "over-quota"
+            if over_quota
+            else "held-back"
+            if fits
+            else "gang-too-large"
+            if int(usable.max()) > 0
+            else "no-free-gpu"
+        )
         self._queueing[code] += seconds * wanted
         text = {
+            "over-quota": f"needs {wanted} GPUs, the quota of {self._kind(job)} has fewer left",
             "held-back": f"waits although {wanted} GPUs are free: the policy keeps them for other jobs",
             "gang-too-large": f"needs {wanted} GPUs of one type, {int(usable.max())} are free",
             "no-free-gpu": "all GPUs that it could use are taken by jobs of higher priority",
         }[code]
         self._reasons[job] = text
+
+    def _kind(self, job: int) -> str:
+        return self._trace.kinds[job] if self._trace.kinds else ""
 
     def _place(self, now_s: float, jobs: list[int], kinds: list[int], seconds: list[float]) -> None:
         gpus = self._assign(jobs, kinds)

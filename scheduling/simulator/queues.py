@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -46,6 +46,7 @@ _REASONS = {
     kernels.HELD_BACK: ("held-back", "waits although enough GPUs are free: an earlier job of the queue comes first"),
     kernels.TOO_LARGE: ("gang-too-large", "needs {wanted} GPUs of one type at once, fewer are free"),
     kernels.NO_FREE: ("no-free-gpu", "all GPUs that it could use are taken"),
+    kernels.OVER_QUOTA: ("over-quota", "needs {wanted} GPUs, the quota of its kind has fewer left"),
 }
 _STATES = {
     kernels.NOT_ARRIVED: JobState.NOT_ARRIVED,
@@ -64,6 +65,7 @@ def simulate_queue(
     restart_s: float = 0.0,
     until_s: float = inf,
     failures: Sequence[Failure] = (),
+    quotas: Mapping[str, int] | None = None,
 ) -> Simulation:
     """Run ``trace`` on ``fleet`` with a queue.
 
@@ -79,6 +81,8 @@ def simulate_queue(
         Stop here; jobs may be running or pending then.
     failures
         When which GPUs are down.
+    quotas
+        Kind of job -> the most GPUs that jobs of it may hold at once.
 
     Examples
     --------
@@ -95,7 +99,7 @@ def simulate_queue(
     onto = trace.onto(fleet)
     room = 4 * onto.num_jobs + 1024
     while True:
-        found = _attempt(onto, fleet, chosen, name, restart_s, until_s, failures, room)
+        found = _attempt(onto, fleet, chosen, name, restart_s, until_s, failures, quotas or {}, room)
         if found is not None:
             return found
         room *= 2
@@ -109,6 +113,7 @@ def _attempt(
     restart_s: float,
     until_s: float,
     failures: Sequence[Failure],
+    quotas: Mapping[str, int],
     room: int,
 ) -> Simulation | None:
     jobs, types = trace.num_jobs, len(fleet.types)
@@ -119,7 +124,7 @@ def _attempt(
         if trace.scaling
         else seconds
     )
-    reasons = {job: text for job in range(jobs) if (text := misfit(trace, fleet, job))}
+    reasons = {job: text for job in range(jobs) if (text := misfit(trace, fleet, job, quotas))}
     state = np.zeros(jobs, np.int64)
     state[list(reasons)] = kernels.REJECTED
     finish, first = np.full(jobs, np.nan), np.full(jobs, np.nan)
@@ -129,10 +134,12 @@ def _attempt(
     floats = [np.ones(jobs), np.zeros(jobs), np.full(jobs, inf), np.zeros(jobs)]
     longs = [np.zeros(jobs, np.int64), np.full(jobs, -1, np.int64), np.zeros(types, np.int64)]
     change_time, change_kind, change_gpus = _changes(fleet, failures)
+    group, most = _groups(trace, quotas)
     written = kernels.run_events(
         trace.arrival_s.copy(), seconds, trace.num_gpus.copy(), trace.deadline_s.copy(),
         np.array(fleet.num_gpus, np.int64), rule.rule, rule.gpu_power, rule.preemptive, rule.overtaking,
-        float(restart_s), float(until_s), change_time, change_kind, change_gpus, state, kind,
+        float(restart_s), float(until_s), change_time, change_kind, change_gpus,
+        group, most, np.zeros(len(most), np.int64), state, kind,
         floats[0], floats[1], floats[2], floats[3], longs[0], longs[1], longs[2], finish, first, preemptions, code,
         queueing, rows[0], rows[1], rows[2], rows[3], out,
     )  # fmt: skip
@@ -155,6 +162,13 @@ def _attempt(
     )
     waits = {_REASONS[c][0]: float(queueing[c]) for c in _REASONS}
     return Simulation(trace, fleet, name, states, reasons, finish, first, preemptions, waits, work, float(out[0]))
+
+
+def _groups(trace: JobTrace, quotas: Mapping[str, int]) -> tuple[Longs, Longs]:
+    """The group of each job, -1 for none, and the quota of each group."""
+    place = {kind: number for number, kind in enumerate(quotas)}
+    group = [place.get(kind, -1) for kind in trace.kinds] or [-1] * trace.num_jobs
+    return np.array(group, np.int64), np.array([*quotas.values(), 0], np.int64)
 
 
 def _changes(fleet: Fleet, failures: Sequence[Failure]) -> tuple[np.ndarray, Longs, Longs]:

@@ -71,6 +71,8 @@ class Simulation:
         All work.
     end_s
         When the simulation ended.
+    scenario
+        What was changed, in words.
     """
 
     trace: JobTrace
@@ -84,6 +86,7 @@ class Simulation:
     queueing: Mapping[str, float]
     stretches: Stretches
     end_s: float
+    scenario: str = ""
 
     @cached_property
     def finished(self) -> NDArray[np.bool_]:
@@ -157,7 +160,13 @@ class Simulation:
         ]
         figures = {name: _plain(value) for name, value in self.figures().items()}
         queueing = {name: float(value) for name, value in self.queueing.items()}
-        return {"policy": self.policy, "figures": figures, "waiting_gpu_seconds": queueing, "jobs": jobs}
+        return {
+            "policy": self.policy,
+            "scenario": self.scenario,
+            "figures": figures,
+            "waiting_gpu_seconds": queueing,
+            "jobs": jobs,
+        }
 
 
 def _plain(value: float | np.floating) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -12,7 +12,7 @@ from apportion.instances.errors import BackendError, OptionError
 from apportion.instances.program import Floats
 from apportion.instances.trace import Fleet, JobTrace, Longs
 from apportion.scheduling.simulator.failures import Failure, capacity_between
-from apportion.scheduling.simulator.ledger import Ledger
+from apportion.scheduling.simulator.ledger import Ledger, quota_of
 from apportion.scheduling.simulator.progress import Progress
 from apportion.scheduling.simulator.record import Simulation
 from apportion.scheduling.simulator.view import RoundScheduler, RoundView
@@ -66,6 +66,7 @@ def simulate_rounds(
     *,
     name: str = "",
     failures: Sequence[Failure] = (),
+    quotas: Mapping[str, int] | None = None,
 ) -> Simulation:
     """Run ``trace`` on ``fleet``.
 
@@ -81,6 +82,9 @@ def simulate_rounds(
         What to call the policy.
     failures
         When which GPUs are down: a job on them loses its round.
+    quotas
+        Kind of job -> the most GPUs that jobs of it may hold at once. A job that finds room in its quota, in the order
+        of arrival, keeps it to its end; the scheduler does not see the others.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def simulate_rounds(
     >>> done.finish_s.tolist()
     [10800.0, 3600.0]
     """
-    run = _Run(trace.onto(fleet), fleet, scheduler, rules, tuple(failures))
+    run = _Run(trace.onto(fleet), fleet, scheduler, rules, tuple(failures), quotas or {})
     while run.step():
         pass
     return run.ledger.close(name, run.now_s)
@@ -112,11 +116,14 @@ class _Run:
         scheduler: RoundScheduler,
         rules: RoundRules,
         failures: tuple[Failure, ...],
+        quotas: Mapping[str, int],
     ) -> None:
+        self.quotas = quotas
+        self.admitted: list[int] = []
         self.trace, self.fleet, self.rules = trace, fleet, rules
         self.scheduler, self.failures = scheduler, failures
         self.progress = Progress(trace)
-        self.ledger = Ledger(trace, fleet)
+        self.ledger = Ledger(trace, fleet, quotas)
         self.now_s = float(trace.arrival_s[0])
         self.received_s = np.zeros((trace.num_jobs, len(fleet.types)))
         self.type_time_s = np.zeros(len(fleet.types))
@@ -149,7 +156,30 @@ class _Run:
             if self.ledger.admit(job):
                 self.active.append(job)
 
+    def _within_quotas(self) -> None:
+        """Admit waiting jobs while their quotas have room."""
+        here = set(self.active)
+        self.admitted = [job for job in self.admitted if job in here]
+        held: dict[str, int] = {}
+        for job in self.admitted:
+            held[self.trace.kinds[job]] = held.get(self.trace.kinds[job], 0) + int(self.trace.num_gpus[job])
+        for job in self.active:
+            kind, gpus = self.trace.kinds[job], int(self.trace.num_gpus[job])
+            if job not in self.admitted and held.get(kind, 0) + gpus <= quota_of(self.trace, job, self.quotas):
+                self.admitted.append(job)
+                held[kind] = held.get(kind, 0) + gpus
+        self.admitted.sort()
+
+    def _seen(self) -> list[int]:
+        """The jobs that the scheduler sees."""
+        return self.admitted if self.quotas and self.trace.kinds else self.active
+
+    def _over_quota(self) -> set[int]:
+        return set(self.active).difference(self._seen())
+
     def _run_round(self) -> None:
+        if self.quotas and self.trace.kinds:
+            self._within_quotas()
         view = self._view()
         kinds = self.scheduler.choose(view)
         _require_valid(view, kinds)
@@ -176,7 +206,8 @@ class _Run:
             steps, seconds = steps * cut / np.maximum(seconds, 1e-300), cut
         lost = self._lost(jobs, where, end_s)
         order = np.argsort(-seconds, kind="stable")
-        self.ledger.round(self.now_s, view.jobs, jobs, where, seconds)
+        everyone = np.array(self.active, np.int64)
+        self.ledger.round(self.now_s, everyone, jobs, where, seconds, self._over_quota())
         before = self.kind_of.copy()
         self.kind_of[view.jobs] = -1
         for row in order.tolist():
@@ -226,7 +257,8 @@ class _Run:
         """Nobody runs: go on at the next arrival or round."""
         self.kind_of[view.jobs] = -1
         nobody = np.zeros(0, np.int64)
-        self.ledger.round(self.now_s, view.jobs, nobody, nobody, np.full(0, self.rules.length_s))
+        everyone = np.array(self.active, np.int64)
+        self.ledger.round(self.now_s, everyone, nobody, nobody, np.full(0, self.rules.length_s), self._over_quota())
         following = self.now_s + self.rules.length_s
         if not self.failures and self.arrived == self.trace.num_jobs:
             self.ledger.idle += 1
@@ -235,7 +267,7 @@ class _Run:
         self.now_s = following
 
     def _view(self) -> RoundView:
-        jobs = np.array(self.active, np.int64)
+        jobs = np.array(self._seen(), np.int64)
         capacity = capacity_between(self.fleet, self.failures, self.now_s, self.now_s)
         return RoundView(
             self.trace,

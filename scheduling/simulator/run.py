@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from apportion.instances.errors import OptionError
@@ -28,6 +28,7 @@ def simulate(
     rules: RoundRules = GAVEL,
     *,
     failures: Sequence[Failure] = (),
+    quotas: Mapping[str, int] | None = None,
 ) -> Simulation:
     """Simulate a policy by its name.
 
@@ -41,6 +42,8 @@ def simulate(
         The rounds; a queue has none and takes the cost of a restart and the end from them.
     failures
         When which GPUs are down.
+    quotas
+        Kind of job -> the most GPUs that jobs of it may hold at once.
 
     Examples
     --------
@@ -50,10 +53,17 @@ def simulate(
     >>> int(outcome.finished.sum())
     8
     """
+    unknown = [kind for kind in quotas or {} if kind not in trace.kinds]
+    if unknown:
+        known = ", ".join(list(dict.fromkeys(trace.kinds))[:8]) or "none"
+        raise OptionError(f"{trace.name} has no job of kind {unknown[0]!r}\nMaybe one of {known}")
     if policy.startswith(QUEUE_PREFIX) and policy.removeprefix(QUEUE_PREFIX) in QUEUE_RULES:
         rule = policy.removeprefix(QUEUE_PREFIX)
-        found = simulate_queue(trace, fleet, rule, restart_s=rules.restart_s, until_s=rules.until_s, failures=failures)
+        found = simulate_queue(
+            trace, fleet, rule, restart_s=rules.restart_s, until_s=rules.until_s, failures=failures, quotas=quotas
+        )
         return replace(found, policy=policy)
     if policy not in SCHEDULERS:
         raise OptionError(f"unknown policy {policy!r}\nMaybe one of {', '.join(policy_names())}")
-    return simulate_rounds(trace, fleet, scheduler_named(policy, rules), rules, name=policy, failures=failures)
+    scheduler = scheduler_named(policy, rules)
+    return simulate_rounds(trace, fleet, scheduler, rules, name=policy, failures=failures, quotas=quotas)

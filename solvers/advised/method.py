@@ -63,14 +63,18 @@ def solve_with_advice(
     instance, options, monitor
         As for every method.
     advisor
-        ``fix`` holds the advice, the most certain column first; ``start`` and ``hint`` are used as everywhere.
+        ``fix`` holds the advice, the most certain column first; ``options`` count unless the caller chose a backend;
+        ``start`` and ``hint`` are used as everywhere.
     settings
         How far to trust it.
     """
     advice = advisor.advise(instance) if advisor is not None else Advice()
+    if advice.options and options.backend is None:
+        options = options.with_(**advice.options)
+        monitor.log(f"advised options: {', '.join(f'{name}={value}' for name, value in advice.options.items())}")
     columns = _usable(instance, advice)
     if not columns or not expressible(instance) or options.backend not in (None, "highs"):
-        return solve_program(instance, options, monitor, advisor)
+        return solve_program(instance, options, monitor, _Given(advice))
     start = start_values(instance, options, monitor, _Given(advice))
     native = _Run(instance, options, monitor, settings or AdvisedSettings()).solve(columns, start)
     if native is None:

@@ -11,6 +11,8 @@ from apportion.models.cluster.classes import Classes
 from apportion.solvers.advisor import Advisor
 from apportion.solvers.cluster.exact import CpSatSearch, MipSearch, StageSearch
 from apportion.solvers.cluster.patterns import Stage
+from apportion.solvers.cluster.plain import require_plain
+from apportion.solvers.cluster.ruled import place_exactly_with_rules, place_greedy_with_rules, place_with_rules
 from apportion.solvers.cluster.search import Search, num_variables
 from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
@@ -26,8 +28,11 @@ def place(
 
     Greedy kernels give a first plan; the relaxation over node patterns bounds what can be served and is rounded into
     a far better one; CP-SAT then works on the whole of a small instance or on windows of a large one. ``status`` and
-    ``bounds`` speak of the served GPUs; ``extras`` has the plan's tasks and nodes with their own bounds.
+    ``bounds`` speak of the served GPUs; ``extras`` has the plan's tasks and nodes with their own bounds. With rules
+    beyond fitting, :func:`~apportion.solvers.cluster.ruled.place_with_rules` takes over.
     """
+    if not instance.is_plain:
+        return place_with_rules(instance, options, monitor, advisor)
     search = Search.begin(instance, options, monitor)
     search.greedy_starts()
     search.advised(advisor)
@@ -42,6 +47,8 @@ def place_best_fit(
     instance: ClusterPlacement, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
 ) -> Answer[Placement]:
     """Greedy placement alone: the best of first, best and matched fit over two orders of the tasks."""
+    if not instance.is_plain:
+        return place_greedy_with_rules(instance, options, monitor, advisor)
     search = Search.begin(instance, options, monitor)
     search.greedy_starts()
     search.advised(advisor)
@@ -52,6 +59,8 @@ def place_cp_sat(
     instance: ClusterPlacement, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
 ) -> Answer[Placement]:
     """Exact search with CP-SAT, stage by stage; for small clusters."""
+    if not instance.is_plain:
+        return place_exactly_with_rules(instance, options, monitor, advisor)
     return _exactly(instance, options, monitor, advisor, CpSatSearch)
 
 
@@ -59,6 +68,7 @@ def place_mip(
     instance: ClusterPlacement, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
 ) -> Answer[Placement]:
     """Exact search over the array program with HiGHS (or ``options.backend``), stage by stage; for small clusters."""
+    require_plain(instance, "mip")
     backend = options.backend or "highs"
     return _exactly(instance, options, monitor, advisor, lambda i, c: MipSearch(i, c, backend))
 

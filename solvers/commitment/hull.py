@@ -1,21 +1,21 @@
 """The best Lagrangian bound of unit commitment, and the mix of schedules that attains it.
 
 First a subgradient ascent with Polyak's step towards a target that falls when it is not reached; each step costs one
-pricing of the fleet. Then the Dantzig-Wolfe master over the schedules met so far, whose prices are kept in a box around
-the best ones (Marsten, Hogan and Blankenship, "The boxstep method for large-scale optimization", 1975): its value over
-the box says how much better the bound can get, and its mix of schedules which states are certain.
+pricing of the fleet. Then the Dantzig-Wolfe master over the schedules met so far
+(:mod:`apportion.solvers.commitment.mix`), in turns with pricing. Then cuts on what capacity each hour needs
+(:mod:`apportion.solvers.commitment.covers`), which carry prices of their own: with them the bound leaves that of the
+convex hulls behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.solvers.backends.simplex import must, quiet_lp
+from apportion.solvers.commitment.covers import Cover, Covers
+from apportion.solvers.commitment.mix import Master, Mix, Offer
 from apportion.solvers.commitment.prices import Answer, Prices, UnitPricing
 from apportion.solvers.events import Monitor
 
@@ -34,48 +34,38 @@ PATIENCE = 4
 """Steps without a better bound after which the target comes nearer."""
 
 MOMENTUM = 0.3
-KEPT_SCHEDULES = 5
-"""Schedules of each unit, of least reduced cost, that the master begins with."""
-
 BOX = 0.2
 """First half-width of the box around the prices, as a fraction of them."""
 
+COVER_BOX = 0.1
+"""The same once cuts have been added."""
+
 MOST_ROUNDS = 200
-_USED = 1e-7
+COVER_ROUNDS = 20
+COVER_GAIN = 5e-6
+"""A round of cuts that raises the bound by less than this fraction is the last."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hull:
     """The best prices found.
 
-    ``answer`` is how the units answer to them, and its ``bound`` what they prove. ``share`` is how much of each
-    unit-hour is on in the master's mix of schedules, shape (units, periods). ``most`` is what no prices can prove more
-    than, infinite where the search was cut short. ``infeasible`` says that the bound exceeds what running everything
-    all the time would cost: there is no commitment.
+    ``answer`` is how the units answer to them, and ``bound`` what they prove together with ``covers``. ``share`` is how
+    many of each unit are on in the master's mix of schedules, shape (units, periods). ``most`` is what no prices can
+    prove more than, infinite where the search was cut short. ``infeasible`` says that the bound exceeds what running
+    everything all the time would cost: there is no commitment.
     """
 
     answer: Answer
+    bound: float
     share: Floats
     most: float
+    covers: tuple[Cover, ...] = ()
     infeasible: bool = False
-
-    @property
-    def bound(self) -> float:
-        """What is proven."""
-        return self.answer.bound
 
 
 def best_prices(pricing: UnitPricing, monitor: Monitor, tolerance: float = 5e-5) -> Hull:
-    """Search for the prices that prove most.
-
-    Parameters
-    ----------
-    pricing
-        The units.
-    monitor
-        Hears of each better bound; its clock and its cancel flag end the search.
-    tolerance
-        How far the bound may stay below the best one, as a fraction of it.
+    """Search for the prices that prove most; see :class:`PriceSearch`.
 
     Examples
     --------
@@ -86,249 +76,173 @@ def best_prices(pricing: UnitPricing, monitor: Monitor, tolerance: float = 5e-5)
     >>> found.bound <= found.most
     True
     """
-    search = _Search(pricing, monitor)
-    search.ascend()
-    return search.converge(tolerance)
+    return PriceSearch(pricing, monitor, tolerance).converge()
 
 
-class _Search:
-    """Prices as one vector: energy of all hours, then reserve of the hours that need some."""
+class PriceSearch:
+    """Prices as one vector: energy of all hours, then reserve of the hours that need some, then one for each cut.
 
-    def __init__(self, pricing: UnitPricing, monitor: Monitor) -> None:
-        self.pricing = pricing
-        self.monitor = monitor
+    Parameters
+    ----------
+    pricing
+        The units.
+    monitor
+        Hears of each better bound; its clock and its cancel flag end the search.
+    tolerance
+        How far the bound may stay below the best one, as a fraction of it.
+    """
+
+    def __init__(self, pricing: UnitPricing, monitor: Monitor, tolerance: float = 5e-5) -> None:
+        self._pricing = pricing
+        self._monitor = monitor
+        self._tolerance = tolerance
         instance = pricing.instance
-        self.periods = instance.num_periods
-        self.needed = np.flatnonzero(instance.reserve_mw > 0.0)
-        self.required = np.concatenate((instance.demand_mw, instance.reserve_mw[self.needed]))
-        self.answers: list[Answer] = []
-        self.ceiling = _most_cost(pricing)
-        self.leader = self._first()
+        self._periods = instance.num_periods
+        self._needed = np.flatnonzero(instance.reserve_mw > 0.0)
+        self._required = np.concatenate((instance.demand_mw, instance.reserve_mw[self._needed]))
+        self._covers: list[Cover] = []
+        self._met: list[Offer] = []
+        self._ceiling = _most_cost(pricing)
+        self._leader = self._first()
+        self._mix: Mix | None = None
+        self._master: Master | None = None
+
+    def _first(self) -> Offer:
+        """At no price at all; then at multiples of the merit-order prices."""
+        none = np.zeros(len(self._required))
+        answer = self._pricing.answer(Prices(none[: self._periods], none[: self._periods]))
+        self._monitor.bound(answer.bound, "prices")
+        self._leader = Offer(answer, self._supply(answer), none, answer.bound)
         for scale in START_SCALES:
             for share in START_RESERVE_SHARES:
-                energy = scale * merit_order_prices(pricing)
-                self.ask(np.concatenate((energy, share * energy[self.needed])))
+                energy = scale * merit_order_prices(self._pricing)
+                self._ask(np.concatenate((energy, share * energy[self._needed])))
+        return self._leader
 
-    def _first(self) -> Answer:
-        """At no price at all."""
-        none = np.zeros(self.periods)
-        answer = self.pricing.answer(Prices(none, none))
-        self.monitor.bound(answer.bound, "prices")
-        return answer
-
-    def ask(self, vector: Floats) -> Answer:
+    def _ask(self, vector: Floats) -> Offer:
         """Price the fleet, and keep the answer when it is the best."""
-        reserve = np.zeros(self.periods)
-        reserve[self.needed] = np.maximum(vector[self.periods :], 0.0)
-        answer = self.pricing.answer(Prices(vector[: self.periods].copy(), reserve))
-        if answer.bound > self.leader.bound:
-            self.leader = answer
-            self.monitor.bound(answer.bound, "prices")
-        return answer
+        rows = len(self._required)
+        reserve = np.zeros(self._periods)
+        reserve[self._needed] = np.maximum(vector[self._periods : rows], 0.0)
+        worth = np.maximum(vector[rows:], 0.0)
+        on = start = None
+        if len(worth):
+            on = np.tensordot(worth, np.stack([cover.on for cover in self._covers]), 1)
+            start = np.tensordot(worth, np.stack([cover.start for cover in self._covers]), 1)
+        answer = self._pricing.answer(Prices(vector[: self._periods].copy(), reserve, on, start))
+        bound = answer.bound + float(worth @ [cover.least for cover in self._covers])
+        asked = np.concatenate((answer.prices.energy, reserve[self._needed], worth))
+        offer = Offer(answer, self._supply(answer), asked, bound)
+        if bound > self._leader.bound:
+            self._leader = offer
+            self._monitor.bound(bound, "prices")
+        return offer
 
-    def vector(self, answer: Answer) -> Floats:
-        """The prices of an answer."""
-        return np.concatenate((answer.prices.energy, answer.prices.reserve[self.needed]))
-
-    def supply(self, answer: Answer) -> Floats:
+    def _supply(self, answer: Answer) -> Floats:
         """What each unit gives to each row, shape (units, rows)."""
-        energy = answer.power + self.pricing.fleet.power_min[:, None] * answer.committed
-        return np.concatenate((energy, answer.reserve[:, self.needed]), axis=1)
+        energy = answer.power + self._pricing.fleet.power_min[:, None] * answer.committed
+        return np.concatenate((energy, answer.reserve[:, self._needed]), axis=1)
 
-    def shortage(self, answer: Answer) -> Floats:
+    def _shortage(self, offer: Offer) -> Floats:
         """How far the units stay below what is required: the subgradient."""
-        missing: Floats = self.required - self.supply(answer).sum(axis=0)
-        missing[: self.periods] -= answer.renewable
+        missing: Floats = self._required - self._pricing.count @ offer.supply
+        missing[: self._periods] -= offer.answer.renewable
         return missing
 
     @property
-    def is_over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether to stop: told to, or the bound exceeds every cost."""
-        return self.monitor.should_stop or self.leader.bound > self.ceiling
+        return self._monitor.should_stop or self._leader.bound > self._ceiling
 
-    def ascend(self) -> None:
+    def _ascend(self) -> None:
         """Subgradient steps from the best prices on."""
-        at = self.vector(self.leader)
-        target = self.leader.bound + OPTIMISM * abs(self.leader.bound)
+        at = self._leader.prices
+        target = self._leader.bound + OPTIMISM * abs(self._leader.bound)
         direction: Floats | None = None
         missed = 0
         for _ in range(ASCENT_STEPS):
-            if self.is_over:
+            if self._is_over:
                 return
-            before = self.leader.bound
-            answer = self.ask(at)
-            self.answers.append(answer)
-            missed = 0 if answer.bound > before + 1e-6 * abs(before) else missed + 1
+            before = self._leader.bound
+            offer = self._ask(at)
+            self._met.append(offer)
+            missed = 0 if offer.bound > before + 1e-6 * abs(before) else missed + 1
             if missed >= PATIENCE:
-                at, direction, missed = self.vector(self.leader), None, 0
-                target = self.leader.bound + (target - self.leader.bound) / 2.0
-                answer = self.leader
-            slope = self.shortage(answer)
+                at, direction, missed = self._leader.prices, None, 0
+                target = self._leader.bound + (target - self._leader.bound) / 2.0
+                offer = self._leader
+            slope = self._shortage(offer)
             direction = slope if direction is None else MOMENTUM * direction + slope
             length = float(direction @ direction)
             if length <= 0.0:
                 return
-            at = at + max(target - answer.bound, 0.0) / length * direction
-            at[self.periods :] = np.maximum(at[self.periods :], 0.0)
+            at = at + max(target - offer.bound, 0.0) / length * direction
+            at[self._periods :] = np.maximum(at[self._periods :], 0.0)
 
-    def converge(self, tolerance: float) -> Hull:
-        """The master and the pricing in turns until the bound is within ``tolerance`` of the best."""
-        master = _Master(self)
-        scale = np.abs(self.vector(self.leader)[: self.periods])
-        width = BOX * np.maximum(np.concatenate((scale, np.full(len(self.needed), scale.mean()))), 0.05 * scale.mean())
-        share, most = self.leader.committed.astype(np.float64), np.inf
+    def converge(self) -> Hull:
+        """The master and the pricing in turns until the bound is within the tolerance of the best."""
+        if self._master is None:
+            self._ascend()
+            self._master = Master(self._pricing, self._required, self._leader, self._met)
+            self._met = []
+        return self._settle(self._master, BOX)
+
+    def strengthen(self) -> Hull:
+        """Add cuts and converge again, in rounds, as long as the bound gains by it."""
+        hull = self.converge()
+        finder = Covers(self._pricing)
+        for _ in range(COVER_ROUNDS):
+            if self._is_over or self._mix is None or self._master is None:
+                break
+            covers = finder.violated(self._mix.share, self._mix.start)
+            if not covers:
+                break
+            before = self._leader.bound
+            self._covers += covers
+            self._master.cut(covers)
+            self._leader = self._leader.with_covers(len(covers))
+            hull = self._settle(self._master, COVER_BOX)
+            if self._leader.bound - before < COVER_GAIN * abs(before):
+                break
+        return hull
+
+    def _settle(self, master: Master, box: float) -> Hull:
+        scale = np.abs(self._leader.prices[: self._periods])
+        others = np.full(len(self._leader.prices) - self._periods, scale.mean())
+        width = box * np.maximum(np.concatenate((scale, others)), 0.05 * scale.mean())
+        most = np.inf
         for _ in range(MOST_ROUNDS):
-            if self.is_over:
+            if self._is_over:
                 break
-            mixed = master.solve(self.vector(self.leader), width)
-            if mixed is None:
+            mix = master.solve(self._leader.prices, width)
+            if mix is None:
                 break
-            share = mixed.share
-            before = self.leader.bound
-            answer = self.ask(mixed.prices)
-            fresh = master.add([answer], mixed)
-            room = mixed.value - before
-            close = tolerance * abs(mixed.value)
-            if not mixed.at_the_edge:
-                most = min(most, mixed.value)
-            if mixed.value - self.leader.bound <= close:
-                if not mixed.at_the_edge:
+            self._mix = mix
+            before = self._leader.bound
+            offer = self._ask(mix.prices)
+            fresh = master.add(offer, mix)
+            room = mix.value - before
+            close = self._tolerance * abs(mix.value)
+            if not mix.at_the_edge:
+                most = min(most, mix.value)
+            if mix.value - self._leader.bound <= close:
+                if not mix.at_the_edge:
                     break
                 width = 3.0 * width
-            elif answer.bound > before:
-                width = 1.5 * width if answer.bound - before > room / 2.0 else width
+            elif offer.bound > before:
+                width = 1.5 * width if offer.bound - before > room / 2.0 else width
             elif fresh:
                 width = 0.6 * width
-        return Hull(self.leader, share, most, self.leader.bound > self.ceiling)
-
-
-@dataclass(frozen=True, eq=False)
-class _Mixed:
-    """A solution of the master: its value, prices, what each unit's best schedule is worth, and the mix.
-
-    ``at_the_edge`` says that it uses the box, so that its value is no limit for prices outside.
-    """
-
-    value: float
-    prices: Floats
-    unit_prices: Floats
-    share: Floats
-    at_the_edge: bool
-
-
-class _Master:
-    """The mix of known schedules that meets demand and reserve at least cost, at prices within a box."""
-
-    def __init__(self, search: _Search) -> None:
-        self._search = search
-        pricing = search.pricing
-        self._rows = len(search.required)
-        self._units = pricing.fleet.num_units
-        self._periods = search.periods
-        self._known: set[tuple[int, bytes]] = set()
-        self._unit: list[int] = []
-        self._states: list[NDArray[np.bool_]] = []
-        self._lp = quiet_lp()
-        count = self._rows + self._units
-        most = search.required.copy()
-        most[self._periods :] = np.inf
-        ones = np.ones(self._units)
-        lower, upper = np.concatenate((search.required, ones)), np.concatenate((most, ones))
-        none = np.zeros(0, np.int32)
-        must(self._lp.addRows(count, lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)))
-        hours = np.arange(self._periods)
-        self._add_single(hours, 1.0, pricing.least_renewable, pricing.most_renewable)
-        rows = np.arange(self._rows)
-        self._add_single(rows, 1.0, np.zeros(self._rows), np.full(self._rows, np.inf))
-        self._add_single(rows, -1.0, np.zeros(self._rows), np.full(self._rows, np.inf))
-        self._fixed = self._periods + 2 * self._rows
-        self._edges = np.arange(self._periods, self._fixed, dtype=np.int32)
-        self.add([search.leader], None)
-        self._add_cheapest(search.answers)
-
-    def _add_single(self, rows: Ints, value: float, lower: Floats, upper: Floats) -> None:
-        count = len(rows)
-        starts = np.arange(count, dtype=np.int32)
-        values = np.full(count, value)
-        must(self._lp.addCols(count, np.zeros(count), lower, upper, count, starts, rows.astype(np.int32), values))
-
-    def _add_cheapest(self, answers: Sequence[Answer]) -> None:
-        """Of the schedules in ``answers``, those of each unit that are cheapest at the best prices."""
-        if not answers:
-            return
-        leader, search = self._search.leader, self._search
-        prices = search.vector(leader)
-        reduced = np.array([answer.cost - search.supply(answer) @ prices for answer in answers])
-        rank = np.argsort(np.argsort(reduced, axis=0, kind="stable"), axis=0, kind="stable")
-        for k, answer in enumerate(answers):
-            self._add(answer, np.flatnonzero((rank[k] < KEPT_SCHEDULES) & np.isfinite(reduced[k])))
-
-    def add(self, answers: Sequence[Answer], mixed: _Mixed | None) -> int:
-        """Add the schedules that are new and can improve ``mixed``; return how many."""
-        made = 0
-        for answer in answers:
-            worth = np.full(self._units, -np.inf)
-            if mixed is not None:
-                worth = answer.cost - self._search.supply(answer) @ mixed.prices - mixed.unit_prices
-            made += self._add(answer, np.flatnonzero(worth < -_USED * np.maximum(1.0, answer.cost)))
-        return made
-
-    def _add(self, answer: Answer, units: Ints) -> int:
-        supply = self._search.supply(answer)
-        fresh = []
-        for g in units.tolist():
-            key = (g, supply[g].tobytes())
-            if key not in self._known:
-                self._known.add(key)
-                fresh.append(g)
-        if not fresh:
-            return 0
-        at, rows = np.nonzero(supply[fresh])
-        chosen = np.array(fresh, dtype=np.int64)
-        order = np.argsort(np.concatenate((at, np.arange(len(fresh)))), kind="stable")
-        index = np.concatenate((rows, self._rows + chosen))[order]
-        value = np.concatenate((supply[fresh][at, rows], np.ones(len(fresh))))[order]
-        sizes = np.bincount(at, minlength=len(fresh)) + 1
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int32)
-        count = len(fresh)
-        cost = answer.cost[chosen]
-        upper = np.full(count, np.inf)
-        must(self._lp.addCols(count, cost, np.zeros(count), upper, len(index), starts, index.astype(np.int32), value))
-        self._unit += fresh
-        self._states += [answer.committed[g] for g in fresh]
-        return count
-
-    def solve(self, centre: Floats, width: Floats) -> _Mixed | None:
-        """The best mix at prices within ``width`` of ``centre``; None when HiGHS stops without one."""
-        least = centre - width
-        least[self._periods :] = np.maximum(least[self._periods :], 0.0)
-        must(self._lp.changeColsCost(len(self._edges), self._edges, np.concatenate((centre + width, -least))))
-        must(self._lp.run())
-        if self._lp.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None
-        solution = self._lp.getSolution()
-        values, duals = np.array(solution.col_value), np.array(solution.row_dual)
-        edges = values[self._edges]
-        # more reserve than required is free, not an edge of the box
-        edges[self._rows + self._periods :] *= least[self._periods :] > 0.0
-        mix = values[self._fixed :]
-        share = np.zeros((self._units, self._periods))
-        used = np.flatnonzero(mix > _USED)
-        np.add.at(share, np.array(self._unit)[used], mix[used, None] * np.array(self._states)[used])
-        return _Mixed(
-            float(self._lp.getInfo().objective_function_value),
-            duals[: self._rows],
-            duals[self._rows :],
-            share,
-            bool(edges.sum() > _USED * np.abs(self._search.required).sum()),
-        )
+        leader = self._leader
+        share = self._mix.share if self._mix is not None else self._pricing.count[:, None] * leader.answer.committed
+        return Hull(leader.answer, leader.bound, share, most, tuple(self._covers), leader.bound > self._ceiling)
 
 
 def _most_cost(pricing: UnitPricing) -> float:
     """More than any commitment costs: every unit at full output and started anew in every hour."""
     units = pricing.instance.thermal
-    hourly = sum(max(unit.production[-1].cost, unit.production[0].cost) + unit.startup[-1].cost for unit in units)
-    return 1.0 + (1.0 + 1e-6) * pricing.instance.num_periods * max(hourly, 0.0)
+    hourly = [max(unit.production[-1].cost, unit.production[0].cost) + unit.startup[-1].cost for unit in units]
+    return 1.0 + (1.0 + 1e-6) * pricing.instance.num_periods * max(float(pricing.count @ hourly), 0.0)
 
 
 def merit_order_prices(pricing: UnitPricing) -> Floats:
@@ -340,6 +254,6 @@ def merit_order_prices(pricing: UnitPricing) -> Floats:
     most = fleet.power_min + fleet.span
     full = np.array([unit.production[-1].cost for unit in instance.thermal]) / np.maximum(most, 1e-9)
     order = np.argsort(full, kind="stable")
-    last = np.searchsorted(np.cumsum(most[order]), needed)
+    last = np.searchsorted(np.cumsum((pricing.count * most)[order]), needed)
     prices: Floats = full[order[np.minimum(last, len(order) - 1)]]
     return prices

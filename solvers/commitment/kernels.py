@@ -162,6 +162,7 @@ def _price_run(
     slopes: Floats,
     price: Floats,
     reserve_price: Floats,
+    on_worth: Floats,
     can_on: NDArray[np.bool_],
     cost: Floats,
     work: Floats,
@@ -186,7 +187,7 @@ def _price_run(
         if not can_on[t]:
             break
         gain = price[t] - reserve_price[t]
-        base = numbers[COST_AT_MIN] - price[t] * numbers[POWER_MIN]
+        base = numbers[COST_AT_MIN] - price[t] * numbers[POWER_MIN] - on_worth[t]
         may_end = t == periods - 1 or first < 0 or t - first + 1 >= hours[MIN_UP]
         if until >= 0:
             may_end = t == until
@@ -231,6 +232,64 @@ def _price_run(
 
 
 @numba.njit(cache=True)
+def _best_hour(widths: Floats, slopes: Floats, gain: float, most: float) -> float:
+    """The least cost of output less ``gain`` per MW, at an output up to ``most``."""
+    value, left = 0.0, most
+    for k in range(len(widths)):
+        part = left if k == len(widths) - 1 else min(left, widths[k])
+        if slopes[k] >= gain or part <= 0.0:
+            break
+        value += part * (slopes[k] - gain)
+        left -= part
+    return value
+
+
+@numba.njit(cache=True)
+def _price_hours(
+    numbers: Floats,
+    widths: Floats,
+    slopes: Floats,
+    price: Floats,
+    reserve_price: Floats,
+    on_worth: Floats,
+    hourly: Floats,
+) -> None:
+    """The least cost of each hour by itself: inside a run, the first of one, the last, and both, in rows of ``hourly``.
+
+    For units whose ramps never bind.
+    """
+    span, first, last, last_power = numbers[SPAN], numbers[FIRST], numbers[LAST], numbers[LAST_POWER]
+    for t in range(len(price)):
+        gain = price[t] - reserve_price[t]
+        base = numbers[COST_AT_MIN] - price[t] * numbers[POWER_MIN] - on_worth[t]
+        for kind in range(4):
+            cap, most = span, span
+            if kind == 1 or kind == 3:
+                cap, most = min(cap, first), min(most, first)
+            if kind >= 2:
+                cap, most = min(cap, last), min(most, last_power)
+            hourly[kind, t] = np.inf
+            if most >= -TINY:
+                hourly[kind, t] = base - reserve_price[t] * cap + _best_hour(widths, slopes, gain, most)
+
+
+@numba.njit(cache=True)
+def _price_free_run(first: int, shortest: int, hourly: Floats, can_on: NDArray[np.bool_], cost: Floats) -> None:
+    """:func:`_price_run` for a unit whose ramps never bind: sums of hours."""
+    periods = len(cost)
+    cost[:] = np.inf
+    total = 0.0
+    for t in range(max(first, 0), periods):
+        if not can_on[t]:
+            break
+        if t < periods - 1 and (first < 0 or t - first + 1 >= shortest):
+            cost[t] = total + hourly[3 if t == first else 2, t]
+        total += hourly[1 if t == first else 0, t]
+        if t == periods - 1:
+            cost[t] = total
+
+
+@numba.njit(cache=True)
 def _start_cost(lags: Ints, costs: Floats, hours_off: int) -> float:
     """The cost of a start after so many hours off."""
     chosen: float = costs[0]
@@ -262,6 +321,8 @@ def price_unit(
     costs: Floats,
     price: Floats,
     reserve_price: Floats,
+    on_worth: Floats,
+    start_worth: Floats,
     can_on: NDArray[np.bool_],
     can_off: NDArray[np.bool_],
     run: Floats,
@@ -285,6 +346,8 @@ def price_unit(
         Its start categories from hottest to coldest.
     price, reserve_price
         Paid per MW, shape (periods,); ``reserve_price`` is not negative.
+    on_worth, start_worth
+        Paid for being on, and for a start, in each hour, shape (periods,).
     can_on, can_off
         Which states are allowed, shape (periods,).
     run
@@ -315,6 +378,10 @@ def price_unit(
     on_before = hours[INITIALLY_ON] != 0
     if not on_before or numbers[ABOVE] <= numbers[LAST_POWER] + TINY:
         come[0] = 0.0
+    free = numbers[RAMP_UP] >= numbers[SPAN] and numbers[RAMP_DOWN] >= numbers[SPAN]
+    hourly = work[:4, :periods]
+    if free:
+        _price_hours(numbers, widths, slopes, price, reserve_price, on_worth, hourly)
     for first in range(-1, periods):
         if first < 0:
             if on_before:
@@ -322,7 +389,7 @@ def price_unit(
         elif can_on[first]:
             for end in range(first - 1, -2, -1):
                 if come[end + 1] < np.inf:
-                    total = come[end + 1] + _link(end, first, hours, lags, costs)
+                    total = come[end + 1] + _link(end, first, hours, lags, costs) - start_worth[first]
                     if total < reach[first + 1]:
                         reach[first + 1], start_from[first + 1] = total, end
                 if end >= 0 and not can_off[end]:
@@ -331,7 +398,12 @@ def price_unit(
         if reach[first + 1] == np.inf:
             row[:] = np.inf
             continue
-        _price_run(first, numbers, hours, widths, slopes, price, reserve_price, can_on, row, work, work[8], -1)
+        if free:
+            _price_free_run(first, hours[MIN_UP], hourly, can_on, row)
+        else:
+            _price_run(
+                first, numbers, hours, widths, slopes, price, reserve_price, on_worth, can_on, row, work, work[8], -1
+            )
         for end in range(max(first, 0), periods):
             total = reach[first + 1] + row[end]
             if total < come[end + 1]:
@@ -360,6 +432,7 @@ def price_unit(
         costs,
         price,
         reserve_price,
+        on_worth,
         can_on,
         work,
         states,
@@ -367,7 +440,7 @@ def price_unit(
         reserve,
     )
     if margins:
-        _margins(hours, lags, costs, can_off, run, reach, come, leave, go, least_on, least_off)
+        _margins(hours, lags, costs, start_worth, can_off, run, reach, come, leave, go, least_on, least_off)
     return least, cost
 
 
@@ -384,6 +457,7 @@ def _unfold(
     costs: Floats,
     price: Floats,
     reserve_price: Floats,
+    on_worth: Floats,
     can_on: NDArray[np.bool_],
     work: Floats,
     states: NDArray[np.bool_],
@@ -401,7 +475,7 @@ def _unfold(
         begin = max(first, 0)
         ignored = work[9, :periods]
         output = _price_run(
-            first, numbers, hours, widths, slopes, price, reserve_price, can_on, ignored, work, before, end
+            first, numbers, hours, widths, slopes, price, reserve_price, on_worth, can_on, ignored, work, before, end
         )
         for t in range(end, begin - 1, -1):
             states[t] = True
@@ -435,6 +509,7 @@ def _margins(
     hours: Ints,
     lags: Ints,
     costs: Floats,
+    start_worth: Floats,
     can_off: NDArray[np.bool_],
     run: Floats,
     reach: Floats,
@@ -457,7 +532,8 @@ def _margins(
             leave[end + 1] = 0.0
         for first in range(end + 1, periods):
             if go[first + 1] < np.inf:
-                leave[end + 1] = min(leave[end + 1], _link(end, first, hours, lags, costs) + go[first + 1])
+                total = _link(end, first, hours, lags, costs) - start_worth[first] + go[first + 1]
+                leave[end + 1] = min(leave[end + 1], total)
             if not can_off[first]:
                 break
         if end >= 0:
@@ -481,7 +557,7 @@ def _margins(
             if first == periods:
                 total = come[end + 1]
             else:
-                total = come[end + 1] + _link(end, first, hours, lags, costs) + go[first + 1]
+                total = come[end + 1] + _link(end, first, hours, lags, costs) - start_worth[first] + go[first + 1]
             for t in range(end + 1, first):
                 least_off[t] = min(least_off[t], total)
             if first < periods and not can_off[first]:
@@ -500,6 +576,8 @@ def price_fleet(
     costs: Floats,
     price: Floats,
     reserve_price: Floats,
+    on_worth: Floats,
+    start_worth: Floats,
     can_on: NDArray[np.bool_],
     can_off: NDArray[np.bool_],
     run: Floats,
@@ -526,6 +604,8 @@ def price_fleet(
             costs[kinds],
             price,
             reserve_price,
+            on_worth[g],
+            start_worth[g],
             can_on[g],
             can_off[g],
             run,

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from apportion.instances.commitment import Commitment, UnitCommitment
 from apportion.instances.core import Sense
 from apportion.instances.program import Floats, MixedIntegerProgram
+from apportion.models.commitment.alike import Alike
 from apportion.models.commitment.arrays import Formulation, decode, formulate
 from apportion.models.commitment.fleet import Fleet
 from apportion.solvers.advisor import Advice, Advisor
 from apportion.solvers.backends import backend_named
 from apportion.solvers.backends.base import BackendAnswer
-from apportion.solvers.commitment.hull import Hull, best_prices
+from apportion.solvers.commitment.counts import Counted, Part, losses
+from apportion.solvers.commitment.hull import Hull, PriceSearch, best_prices
 from apportion.solvers.commitment.prices import UnitPricing
+from apportion.solvers.commitment.shrink import shrink
 from apportion.solvers.events import Event, EventKind, Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
@@ -38,13 +41,23 @@ SMALL = 1000
 FAIR = 5e-3
 """A gap at which the first restricted program ends when it cannot close the whole gap anyway."""
 
-LARGE = 10_000
+LARGE = 2000
 """Unit-hours from which prices are searched for instead of solving the linear relaxation."""
+
+MANY = 10_000
+"""Unit-hours from which the gap between prices and plans is expected to be small: a plan is tried before any cuts."""
+
+ROOMS = (1e-4, 3e-4, 1e-3, 3e-3, inf)
+"""How much a state may cost, as a fraction of the bound, to be left open in one program after the other."""
 
 HULL_TOLERANCE = 1e-4
 """How far the price search may stay below the best bound that prices can prove, as a fraction."""
 
+import os
+PRESOLVE = os.environ.get('PRE','0')=='1'
 _WHOLE = 1e-6
+_ALMOST = 0.99
+"""A restricted program closes a little more than the gap, for the dispatch in full to be as good."""
 
 
 def commit(
@@ -52,16 +65,23 @@ def commit(
 ) -> Answer[Commitment]:
     """Solve ``instance``.
 
-    1. The linear relaxation gives the first bound; where units are many, prices on demand and reserve do, at which
-       each unit is solved by itself (:mod:`apportion.solvers.commitment.hull`).
+    Days with few unit-hours:
+
+    1. The linear relaxation gives the first bound.
     2. Every unit-hour that the relaxation puts at 0 or 1 together with its neighbour hours is fixed there; the small
        program that is left gives the first plan.
     3. While the gap is open, those states are freed again to which the relaxation is indifferent, and the larger
        program that is left is solved from that plan on.
-    4. While the gap is open, the full program goes on from the best plan, without the states that no better plan can
-       have: those whose unit alone would cost too much at the prices.
 
-    Of an advisor it uses ``start`` and, in the second step, ``fix``; neither can make a bound wrong.
+    Days with many:
+
+    1. Prices on demand, reserve and cuts give the bound (:mod:`apportion.solvers.commitment.hull`).
+    2. Programs in numbers of like units give plans, first near the mix of schedules at these prices, then without the
+       states that prices exclude by some room; these also raise the bound (:mod:`apportion.solvers.commitment.counts`).
+
+    While the gap is open, the full program goes on from the best plan, without the states that no better plan can have.
+
+    Of an advisor it uses ``start`` and ``fix``; neither can make a bound wrong.
     """
     began = time.perf_counter()
     formulation = formulate(instance)
@@ -71,20 +91,11 @@ def commit(
     for plan in (options.start, advice.start):
         if isinstance(plan, Commitment):
             search.adopt(plan)
-    last = BackendAnswer(Status.NO_SOLUTION, Bounds.unknown(Sense.MINIMISE))
-    if instance.num_units * instance.num_periods >= LARGE:
-        guide = search.priced()
-        if guide is None:
-            return search.answer(build_s, BackendAnswer(Status.INFEASIBLE, Bounds(inf, inf)))
-    else:
-        last = search.relax()
-        guide = search.guide_of(last)
-    if guide is None:
-        return search.answer(build_s, last)
-    search.dive(guide, advice)
-    if search.gap_is_open and not monitor.should_stop:
+    many = instance.num_units * instance.num_periods >= LARGE
+    last = search.by_prices(advice) if many else search.by_relaxation(advice)
+    if last is None and search.gap_is_open and not monitor.should_stop:
         last = search.finish()
-    return search.answer(build_s, last)
+    return search.answer(build_s, last or BackendAnswer(Status.NO_SOLUTION, Bounds.unknown(Sense.MINIMISE)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +143,12 @@ def _in_long_stretch(marks: NDArray[np.bool_], length: int) -> NDArray[np.bool_]
 
 @dataclass
 class _SubMonitor(Monitor):
-    """The clock of a restricted program: its plans count for the whole, its bounds do not."""
+    """The clock of a restricted program: its plans count for the whole, its bounds only up to ``reach``."""
 
     parent: Monitor | None = None
     gap: float = 0.0
     enough: float = 0.0
+    reach: float = -inf
 
     @property
     def should_stop(self) -> bool:
@@ -146,9 +158,12 @@ class _SubMonitor(Monitor):
         """
         if self.parent is None or super().should_stop:
             return super().should_stop
-        whole = self.parent.bounds
-        hopeless = self.bounds.dual - whole.dual > self.gap * abs(whole.dual)
-        return self.parent.should_stop or whole.gap <= self.gap or (hopeless and self.bounds.gap <= self.enough)
+        whole = max(self.parent.bounds.dual, min(self.bounds.dual, self.reach))
+        best = min(self.parent.bounds.primal, self.bounds.primal)
+        closed = isfinite(best) and best - whole <= _ALMOST * self.gap * abs(best)
+        ceiling = max(whole, self.reach)
+        hopeless = self.bounds.dual - ceiling > self.gap * abs(ceiling)
+        return self.parent.should_stop or closed or (hopeless and self.bounds.gap <= self.enough)
 
 
 @dataclass
@@ -166,9 +181,14 @@ class _Search:
     counts: dict[str, int] = field(default_factory=dict)
 
     @cached_property
+    def alike(self) -> Alike:
+        """The kinds of units."""
+        return Alike.of(self.formulation.instance)
+
+    @cached_property
     def pricing(self) -> UnitPricing:
-        """The units, ready to be priced."""
-        return UnitPricing(self.formulation.instance)
+        """The kinds of units, ready to be priced."""
+        return UnitPricing(self.alike.instance, self.alike.count)
 
     @property
     def gap_is_open(self) -> bool:
@@ -182,6 +202,17 @@ class _Search:
         for name, count in answer.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         return answer
+
+    def _run_small(
+        self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, start: Floats | None = None
+    ) -> BackendAnswer:
+        """:meth:`_run` for a program with many fixed columns; only values, bounds and status are of the original."""
+        small = shrink(program)
+        quick = options.with_(highs=replace(options.highs, presolve=PRESOLVE))
+        begin = None if start is None else small.reduced(start)
+        answer = self._run(small.program, quick, monitor, begin)
+        values = None if answer.values is None else small.restored(answer.values)
+        return replace(answer, values=values, row_duals=None, reduced_costs=None)
 
     def _keep(self, values: Floats, objective: float, letter: str) -> None:
         if objective < self.objective:
@@ -204,18 +235,64 @@ class _Search:
         commit, price = (split(values)["commit"] for values in (relaxation.values, relaxation.reduced_costs))
         return Guide(commit, indifferent(price, commit, self.formulation.fleet))
 
-    def priced(self) -> Guide | None:
-        """What the best prices say of the states; None when they prove that there is no commitment."""
-        self.hull = best_prices(self.pricing, self.monitor, HULL_TOLERANCE)
-        if self.hull.infeasible:
-            return None
-        loss = self._loss(self.hull)
-        return Guide(self.hull.share, np.min(loss, axis=0) + np.max(loss, axis=0) <= _WHOLE * abs(self.hull.bound))
+    def by_relaxation(self, advice: Advice) -> BackendAnswer | None:
+        """Bound and plans from the linear relaxation; an answer when that ends the search."""
+        last = self.relax()
+        guide = self.guide_of(last)
+        if guide is None:
+            return last
+        self.dive(guide, advice)
+        return None
 
-    def _loss(self, hull: Hull) -> Floats:
-        """How much the bound rises when a unit is off, and when it is on, in an hour: shape (2, units, periods)."""
-        answer = self.pricing.answer(hull.answer.prices, margins=True)
-        return np.stack((answer.least_off, answer.least_on)) - answer.least[:, None]
+    def by_prices(self, advice: Advice) -> BackendAnswer | None:
+        """Bound and plans from prices; an answer when they prove that there is no commitment."""
+        prices = PriceSearch(self.pricing, self.monitor, HULL_TOLERANCE)
+        self.hull = prices.converge()
+        if self.hull.infeasible:
+            return BackendAnswer(Status.INFEASIBLE, Bounds(inf, inf))
+        if advice.fix:
+            self._solve_restricted(self._shares(self.hull), settled(self._shares(self.hull), GUARDS_H[0]), advice)
+        if self.program.integer.sum() >= MANY:
+            self._explore(Counted.of(self.alike, self.hull), self.hull, near_only=True)
+        if self.gap_is_open and not self.monitor.should_stop:
+            self.hull = prices.strengthen()
+            self._explore(Counted.of(self.alike, self.hull), self.hull)
+        return None
+
+    def _shares(self, hull: Hull) -> Floats:
+        """How much of each unit-hour is on in the best mix, shape (units, periods)."""
+        share = np.zeros((self.formulation.fleet.num_units, hull.share.shape[1]))
+        for k, members in enumerate(self.alike.members):
+            share[list(members)] = hull.share[k] / len(members)
+        return share
+
+    def _explore(self, counted: Counted, hull: Hull, *, near_only: bool = False) -> None:
+        """Search parts of the program in numbers, from small to large, until the gap is closed."""
+        values = self._try(counted, counted.near(hull, 0), None, FAIR)
+        loss = losses(self.pricing, hull)
+        for room in () if near_only else ROOMS:
+            if not self.gap_is_open or self.monitor.should_stop:
+                return
+            part = counted.within(hull, loss, room * abs(hull.bound), values)
+            found = self._try(counted, part, values, FAIR)
+            values = values if found is None else found
+
+    def _try(self, counted: Counted, part: Part, start: Floats | None, enough: float) -> Floats | None:
+        """Search a part; its plan is dispatched in full. Return its values."""
+        self.monitor.log(f"a program with {part.open_share:.1%} of the states open")
+        monitor = self._sub_monitor(enough, part.reach, forward=False)
+        answer = self._run_small(part.program, self._subproblem_options(), monitor, start)
+        proven = inf if answer.status is Status.INFEASIBLE else answer.bounds.dual
+        self.monitor.bound(min(proven, part.reach), "states that prices exclude left out")
+        if answer.values is None:
+            return None
+        states = counted.alike.spread(counted.running(answer.values))
+        dispatched = self.dispatch(states) if states is not None else None
+        if dispatched is None or dispatched.values is None:
+            self.monitor.log("numbers of like units that do not come apart into schedules")
+        else:
+            self._keep(dispatched.values, dispatched.bounds.primal, "R")
+        return answer.values
 
     def narrowed(self) -> MixedIntegerProgram:
         """The full program without the states that no plan better than the best one can have."""
@@ -224,7 +301,10 @@ class _Search:
         if self.hull is None:
             self.hull = best_prices(self.pricing, self.monitor, HULL_TOLERANCE)
         room = self.objective - self.hull.bound + _WHOLE * abs(self.objective)
-        never_off, never_on = self._loss(self.hull) > room
+        excluded = losses(self.pricing, self.hull) > room
+        never_off, never_on = np.zeros((2, *self.formulation.shape), np.bool_)
+        for k, members in enumerate(self.alike.members):
+            never_off[list(members)], never_on[list(members)] = excluded[:, k]
         columns = self.formulation.model.split(np.arange(self.program.num_columns, dtype=np.float64))["commit"]
         lower, upper = np.array(self.program.lower), np.array(self.program.upper)
         lower[columns[never_off].astype(np.int64)] = 1.0
@@ -244,7 +324,7 @@ class _Search:
         if np.any(lower < self.program.lower) or np.any(upper > self.program.upper):
             return BackendAnswer(Status.INFEASIBLE, Bounds.unknown(Sense.MINIMISE))
         program = replace(self.program.relaxed(), lower=lower, upper=upper)
-        return self._run(program, self.options, Monitor(Sense.MINIMISE))
+        return self._run_small(program, self.options, Monitor(Sense.MINIMISE))
 
     def adopt(self, plan: Commitment) -> None:
         """Take over a plan's states, with the best dispatch for them."""
@@ -288,16 +368,19 @@ class _Search:
         nodes = min(SUBPROBLEM_NODES, self.options.node_limit or SUBPROBLEM_NODES)
         return self.options.with_(gap=self.options.gap / 2.0, node_limit=nodes)
 
-    def _sub_monitor(self, enough: float) -> _SubMonitor:
+    def _sub_monitor(self, enough: float, reach: float = -inf, *, forward: bool = True) -> _SubMonitor:
         limit = inf if self.options.deterministic else SUBPROBLEM_MOST_S
         remaining = self.monitor.remaining_s
         limit = min(limit, SUBPROBLEM_SHARE * remaining) if isfinite(remaining) else limit
 
-        def forward(event: Event) -> None:
-            if event.kind is EventKind.INCUMBENT:
+        def hear(event: Event) -> None:
+            if event.kind is EventKind.INCUMBENT and forward:
                 self.monitor.incumbent(event.bounds.primal, event.letter, "with agreed states fixed")
+            elif event.kind is EventKind.LOG:
+                self.monitor.log(event.message, event.letter)
 
-        return _SubMonitor(Sense.MINIMISE, forward, limit, parent=self.monitor, gap=self.options.gap, enough=enough)
+        gap = self.options.gap
+        return _SubMonitor(Sense.MINIMISE, hear, limit, parent=self.monitor, gap=gap, enough=enough, reach=reach)
 
     def _start(self, program: MixedIntegerProgram) -> Floats | None:
         """The best values, where a program allows them."""

@@ -26,10 +26,15 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Prices:
-    """Per MW and hour, shape (periods,); ``reserve`` is not negative, and zero where none is required."""
+    """Per MW and hour, shape (periods,); ``reserve`` is not negative, and zero where none is required.
+
+    ``on`` and ``start``, shape (units, periods), are paid to a unit for being on and for a start; None for nothing.
+    """
 
     energy: Floats
     reserve: Floats
+    on: Floats | None = None
+    start: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,8 @@ class UnitPricing:
     ----------
     instance
         The units, demand and reserve.
+    count
+        How many of each unit there are, shape (units,); None for one. Answers are those of one of them.
 
     Examples
     --------
@@ -70,8 +77,9 @@ class UnitPricing:
     True
     """
 
-    def __init__(self, instance: UnitCommitment) -> None:
+    def __init__(self, instance: UnitCommitment, count: Floats | None = None) -> None:
         self.instance = instance
+        self.count: Floats = np.ones(instance.num_units) if count is None else count
         self.fleet = fleet = Fleet.of(instance)
         periods = instance.num_periods
         hour = np.arange(periods)
@@ -138,6 +146,8 @@ class UnitPricing:
             self._costs,
             np.array(prices.energy, dtype=np.float64),
             np.array(prices.reserve, dtype=np.float64),
+            worth_of(prices.on, shape),
+            worth_of(prices.start, shape),
             np.array(self.can_on if can_on is None else can_on),
             np.array(self.can_off if can_off is None else can_off),
             self._run,
@@ -153,8 +163,13 @@ class UnitPricing:
         )
         instance = self.instance
         worth = prices.energy @ (instance.demand_mw - answered.renewable) + prices.reserve @ instance.reserve_mw
-        object.__setattr__(answered, "bound", float(answered.least.sum() + worth))
+        object.__setattr__(answered, "bound", float(self.count @ answered.least + worth))
         return answered
+
+
+def worth_of(given: Floats | None, shape: tuple[int, int]) -> Floats:
+    """What is paid for a state, zero where nothing is said; a copy, as the kernels take no read-only array."""
+    return np.zeros(shape) if given is None else np.array(given, dtype=np.float64)
 
 
 def _curve(instance: UnitCommitment, g: int) -> tuple[Floats, Floats]:

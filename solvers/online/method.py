@@ -9,6 +9,7 @@ from apportion.models.cluster.classes import Classes
 from apportion.solvers.advisor import Advisor
 from apportion.solvers.cluster.bounds import simple_bounds
 from apportion.solvers.cluster.patterns import Stage
+from apportion.solvers.cluster.plain import require_plain
 from apportion.solvers.events import Monitor
 from apportion.solvers.method import Method
 from apportion.solvers.online.admission import MOST_WAIT, Admission, replay_with_waiting
@@ -45,6 +46,7 @@ def by_rule(rule: str) -> Method:
         instance: ClusterPlacement, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
     ) -> Answer[Placement]:
         del advisor  # what arrives is decided at once
+        require_plain(instance, f"online-{rule}")
         began = time.perf_counter()
         classes = Classes.of(instance)
         policy = RulePolicy.named(rule, instance, options.seed)
@@ -69,6 +71,7 @@ def place_with_waiting(
 ) -> Answer[Placement]:
     """Least loss with admission by prices; ``node_limit`` is the most arrivals that a task waits, 3,000 by default."""
     del advisor  # as above
+    require_plain(instance, "online-admission")
     began = time.perf_counter()
     classes = Classes.of(instance)
     policy = RulePolicy.named("least-loss", instance, options.seed)

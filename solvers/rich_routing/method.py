@@ -13,24 +13,29 @@ from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.rich_routing import kernels
+from apportion.solvers.rich_routing.bounds import assignment_bound
 from apportion.solvers.rich_routing.search import RichSearch
+from apportion.solvers.rich_routing.segments.kernels import FAMILY, NONE
 from apportion.solvers.status import Bounds, Limit, Status
 
-HOT, COLD = 0.3, 0.003
+HOT, COLD = 1.0, 0.01
 """First and last temperature of a cycle, in average distances (times their cost) per client."""
-OPENING = 0.1
+MILD, FEW = 0.3, 50
+"""The first temperature when there are only so FEW iterations for each client."""
+OPENING, OPENING_OF_MIXED_FLEETS = 0.1, 0.4
 """How often an iteration sends its first request on a route of its own."""
 CHUNK_S = 0.15
 ITERATIONS_PER_REQUEST = 300
 _LEAST_ITERATIONS = 5_000
 _CHUNK_ITERATIONS = 200
 _IDLE_CYCLES = 2
+_EARLY = 0.1
 
 
 def route_rich(
     instance: RichRouting, options: SolveOptions, monitor: Monitor, advisor: Advisor | None = None
 ) -> Answer[RichRoutes]:
-    """Solve ``instance``. No bound on the cost is computed.
+    """Solve ``instance``; the bound is that of an assignment of successors.
 
     With a time limit the cooling fits the time that is left. With ``node_limit``, or without any limit, it goes by
     iterations and repeats exactly; without any limit it ends (``Limit.METHOD``) when two cycles find nothing better.
@@ -51,12 +56,16 @@ class _Run:
 
     def solve(self, advisor: Advisor | None) -> Answer[RichRoutes]:
         if not kernels.improve.signatures:
-            self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 80 s")
-        self.search = RichSearch.begin(self.instance, self.options.seed)
-        start = self._start(advisor)
-        if start is not None:
-            self.search.place(start)
+            self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 45 s")
+        if self.instance.locks and not RichSearch.empty(self.instance, 0, with_neighbours=False).restart():
+            said = "a route under way cannot be finished within the rules"
+            return Answer.nothing(self.instance.sense, Status.NO_SOLUTION, Limit.METHOD, native_status=said)
+        self.search = RichSearch.begin(self.instance, self.options.seed, self._start(advisor))
+        mixed = bool((self.search.arrays.kinds[:, FAMILY] != NONE).any())
+        self.opening = OPENING_OF_MIXED_FLEETS if mixed else OPENING
         build_s = self.monitor.elapsed_s
+        if not self.monitor.should_stop:
+            self.monitor.bound(assignment_bound(self.instance), "assignment")
         self._report("construction")
         by_work = self.options.node_limit is not None or self.options.deterministic
         by_time = isfinite(self.options.time_limit_s) and not by_work
@@ -83,19 +92,24 @@ class _Run:
         """One cycle of cooling that ends with the time."""
         begun = now = self.monitor.elapsed_s
         whole = max(1e-6, self.monitor.remaining_s)
-        iterations = 10
+        iterations, hot = 10, MILD
         while not self.monitor.should_stop:
             # until everybody is served the scale of the costs is not known
             edge = self.search.average_edge
             done = min(1.0, (now - begun) / whole)
-            cooling = (COLD / HOT) ** (min(1.0 - done, CHUNK_S / whole) / iterations)
-            self.search.run(iterations, edge * HOT * (COLD / HOT) ** done, cooling, OPENING)
+            if done < _EARLY:
+                hot = self._first_temperature(self.search.iterations / max(done, 1e-9))
+            cooling = (COLD / hot) ** (min(1.0 - done, CHUNK_S / whole) / iterations)
+            self.search.run(iterations, edge * hot * (COLD / hot) ** done, cooling, self.opening)
             self._report()
             took = max(self.monitor.elapsed_s - now, 1e-6)
             now = self.monitor.elapsed_s
             wanted = min(CHUNK_S, max(0.01, whole / 20.0))
             iterations = max(1, min(4 * iterations, int(iterations * wanted / took)))
         return Limit.TIME
+
+    def _first_temperature(self, iterations: float) -> float:
+        return HOT if iterations > FEW * self.instance.num_clients else MILD
 
     def _by_iterations(self) -> Limit:
         budget = self.options.node_limit
@@ -114,12 +128,13 @@ class _Run:
         if iterations <= 0:
             return
         self.search.restart()
-        cooling = (COLD / HOT) ** (1.0 / iterations)
-        temperature = self.search.average_edge * HOT
+        hot = self._first_temperature(iterations)
+        cooling = (COLD / hot) ** (1.0 / iterations)
+        temperature = self.search.average_edge * hot
         done = 0
         while done < iterations and not self.monitor.should_stop:
             chunk = min(_CHUNK_ITERATIONS, iterations - done)
-            temperature = self.search.run(chunk, temperature, cooling, OPENING)
+            temperature = self.search.run(chunk, temperature, cooling, self.opening)
             done += chunk
             self._report()
 

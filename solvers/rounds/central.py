@@ -11,6 +11,7 @@ import numpy as np
 from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats
 from apportion.instances.trace import Longs
+from apportion.solvers.rounds import kernels
 
 _MOST_STEPS = 200
 _TOLERANCE = 1e-9
@@ -72,6 +73,52 @@ def central_optimum(objective: Floats, matrix: Floats, right: Floats, *, toleran
         raise BackendError("the interior-point method finds no optimum\nMaybe the program is infeasible or unbounded")
     answer: Floats = nearest[:columns]
     return answer
+
+
+def central_level(ratio: Floats, has_row: Longs, num_gpus: Longs, capacity: Longs) -> tuple[Floats, float]:
+    """The highest level L that every job reaches, and fractions in the middle of those that reach it.
+
+    Maximise L with ``ratio[j] @ x[j] >= L`` for the jobs with a row, ``sum(x[j]) <= 1`` and
+    ``num_gpus @ x <= capacity``: the program that :func:`central_optimum` solves when it is written out, with the
+    work of a step linear in the jobs.
+
+    Parameters
+    ----------
+    ratio
+        Shape (J, T), 0 where a job cannot run.
+    has_row
+        Shape (J,), 1 for the jobs that must reach the level.
+    num_gpus, capacity
+        Shapes (J,) and (T,).
+
+    Raises
+    ------
+    BackendError
+        When the method does not converge.
+
+    Examples
+    --------
+    >>> x, level = central_level(np.ones((2, 1)), np.ones(2, np.int64), np.ones(2, np.int64), np.ones(1, np.int64))
+    >>> round(level, 6), np.allclose(x, 0.5, atol=1e-6)
+    (0.5, True)
+    """
+    jobs, types = ratio.shape
+    rows = 2 * jobs + types
+    best, out = np.zeros((jobs, types)), np.zeros(3)
+    tables = [np.zeros((jobs, types)) for _ in range(6)]
+    by_job = [np.zeros(jobs) for _ in range(8)]
+    by_type = [np.zeros(types) for _ in range(4)]
+    step = [np.zeros(rows) for _ in range(3)]
+    reached = kernels.central_level(
+        np.array(ratio, np.float64), np.array(has_row, np.int64), np.array(num_gpus, np.float64),
+        np.array(capacity, np.float64), int((ratio > 0).sum()) + 1, _MOST_STEPS, _TOLERANCE,
+        np.zeros((jobs, types)), tables[0], by_job[0], by_job[1], by_job[2], by_job[3], by_job[4], by_job[5],
+        by_type[0], by_type[1], by_type[2], np.zeros((types + 1, types + 2)), np.zeros((jobs, 8)), by_job[6], by_job[7],
+        by_type[3], tables[1], tables[2], tables[3], tables[4], tables[5], step[0], step[1], step[2], best, out,
+    )  # fmt: skip
+    if reached > max(_TOLERANCE, _ACCEPTED):
+        raise BackendError("the interior-point method finds no level\nMaybe a job cannot run at all")
+    return best, float(out[0])
 
 
 def _step(

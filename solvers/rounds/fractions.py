@@ -10,7 +10,7 @@ import numpy as np
 from apportion.instances.fleet import FleetAllocation
 from apportion.instances.program import Floats
 from apportion.instances.trace import Longs
-from apportion.solvers.rounds.central import central_optimum, share_rows
+from apportion.solvers.rounds.central import central_level, central_optimum, share_rows
 
 BOUND_ERROR = 1e-5
 """How exact the least time is, relative."""
@@ -76,24 +76,15 @@ def proportional_fractions(snapshot: FleetAllocation) -> Floats:
 
 def _level(snapshot: FleetAllocation, rates: Floats, need: Floats) -> tuple[Floats, float]:
     """Maximise L with ``rates @ x >= need * L`` for every job that runs somewhere."""
-    usable = np.argwhere(rates > 0).astype(np.int64)
-    jobs = snapshot.num_jobs
-    matrix, right = share_rows(snapshot.scale_factor, snapshot.num_gpus, usable)
-    columns = len(usable)
-    runs = np.flatnonzero((rates > 0).any(axis=1) & (need > 0))
-    if not len(runs):
+    must = (rates > 0).any(axis=1) & (need > 0)
+    if not must.any():
         return np.zeros(rates.shape), 0.0
     unit = np.maximum(need, 1e-300)
     # L is counted in units that make it about 1
-    typical = float(np.median(rates[runs].max(axis=1) / unit[runs]))
-    rows = np.zeros((jobs, columns + 1))
-    rows[usable[:, 0], np.arange(columns)] = -rates[usable[:, 0], usable[:, 1]] / (unit * typical)[usable[:, 0]]
-    rows[:, columns] = 1.0
-    full = np.vstack((np.hstack((matrix, np.zeros((len(matrix), 1)))), rows[runs]))
-    objective = np.zeros(columns + 1)
-    objective[columns] = 1.0
-    answer = central_optimum(objective, full, np.concatenate((right, np.zeros(len(runs)))))
-    return _spread(snapshot, usable, answer[:columns]), float(answer[columns]) * typical
+    typical = float(np.median(rates[must].max(axis=1) / unit[must]))
+    ratio = np.where(rates > 0, rates / (unit * typical)[:, None], 0.0)
+    fractions, level = central_level(ratio, must.astype(np.int64), snapshot.scale_factor, snapshot.num_gpus)
+    return np.clip(fractions, 0.0, 1.0), level * typical
 
 
 def _spread(snapshot: FleetAllocation, usable: Longs, values: Floats) -> Floats:

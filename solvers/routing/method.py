@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from apportion.instances.program import Ints
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.models.checking import check
 from apportion.models.routing.check import impossible
@@ -15,32 +14,40 @@ from apportion.solvers.events import Monitor
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.result import Answer
 from apportion.solvers.routing import kernels
+from apportion.solvers.routing.annealing import kernels as annealing
 from apportion.solvers.routing.bounding.edges import ways_bound
-from apportion.solvers.routing.bounds import Effort, prove, whole
+from apportion.solvers.routing.bounds import Effort, prove, share_of_time, whole
 from apportion.solvers.routing.pool import RoutePool
 from apportion.solvers.routing.search import Search, construction_order
 from apportion.solvers.status import Bounds, Limit, Status
 
-HOT, HOT_WITH_WINDOWS, COLD = 0.3, 1.0, 0.003
-"""First (without and with windows) and last temperature of a cycle, in average distances per client."""
-OPENING = 0.05
-"""How often an iteration sends its first client on a route of its own."""
-OPENING_WITH_WINDOWS, OPENING_LONG = 0.1, 0.3
-"""The same with time windows; and where capacity would allow long routes, so that the shortest plan has many more."""
-LONG_ROUTES = 20.0
+COLD = 0.02
+"""The last temperature of a cycle, in average distances per client."""
+HOT, HOTTEST, HOT_AT, HOT_POWER = 1.2, 1.6, 800.0, 0.25
+"""The first temperature: HOT for HOT_AT iterations per client, more for longer cycles."""
+OPENING = 0.03
+"""How often an iteration sends its first client on a route of its own, before this is adapted."""
 POLISH_SHARE = 0.15
 """The part of a cycle's time for set partitioning over the routes seen."""
-MOST_CLIENTS_POLISHED = 300
+MOST_CLIENTS_POLISHED, LONGEST_ROUTES_POLISHED = 300, 12.5
 POLISHED_CHUNK_S = 0.02
 """Seconds between snapshots of the routes where they are kept."""
-BOUND_SHARE = 0.25
-"""The part of a time limit that goes into the lower bound."""
-WARM_UP = 0.1
+BOUND_PER_CLIENT_S = 0.2
+"""With so many seconds for each client half of the bound's share of the time is spent, with fewer less."""
+LEAST_BOUND_S, LEAST_BOUND_SHARE = 0.5, 0.1
+"""But so many seconds, and this share, are never refused to it."""
+WARM_UP = 0.05
 """The part of a budget that is spent before the bound, which gains from a good plan."""
-CHUNK_S = 0.15
+CHUNK_S = 0.1
 """Seconds between looks at the clock."""
+CYCLE_PER_CLIENT = 4000
+"""Iterations of a cycle with a time limit, which allows several; at most twice as many."""
 ITERATIONS_PER_CLIENT = 900
+"""Iterations of a cycle without any limit."""
 _LEAST_ITERATIONS = 20_000
+_LEAST_SHARE = 0.02
+_REST, _WARM = 0.5, 0.1
+"""A cycle shorter than this part of a full one, after the first, stays near the best plan: its first temperature."""
 _CHUNK_ITERATIONS = 1000
 _IDLE_CYCLES = 2
 
@@ -72,7 +79,7 @@ class _Run:
 
     def solve(self, advisor: Advisor | None) -> Answer[Routes]:
         self.monitor.bound(whole(self.instance, ways_bound(self.instance)))
-        if not kernels.improve.signatures:
+        if not annealing.improve.signatures:
             self.monitor.log("loading the compiled kernels; the first run on a machine compiles them, about 20 s")
         self.search = self._construct(self._start(advisor))
         build_s = self.monitor.elapsed_s
@@ -84,16 +91,10 @@ class _Run:
         limit = self._by_time() if self._goes_by_time() else self._by_iterations()
         return self._answer(limit, build_s)
 
-    @property
-    def _opening(self) -> float:
-        if not self.instance.has_time_windows:
-            return OPENING
-        is_long = self.instance.num_clients > LONG_ROUTES * self.instance.least_vehicles
-        return OPENING_LONG if is_long else OPENING_WITH_WINDOWS
-
-    @property
-    def _hot(self) -> float:
-        return HOT_WITH_WINDOWS if self.instance.has_time_windows else HOT
+    def _hot(self, iterations: float) -> float:
+        """The first temperature of a cycle of so many iterations: a short one must not lose what there is."""
+        each = iterations / float(max(1, self.instance.num_clients))
+        return min(HOTTEST, max(3.0 * COLD, HOT * (each / HOT_AT) ** HOT_POWER))
 
     def _goes_by_time(self) -> bool:
         by_work = self.options.node_limit is not None or self.options.deterministic
@@ -113,17 +114,14 @@ class _Run:
         return start
 
     def _construct(self, start: Routes | None) -> Search:
-        """With windows, first as many routes as there may be, which the search then merges; else as few as it takes."""
-        order = construction_order(self.instance)
-        seeds = (self.instance.num_clients if self.instance.has_time_windows and start is None else 0, 0)
-        search = self._constructed(start, order, seeds[0])
-        if search.num_absent and seeds[0] != seeds[1]:
-            search = self._constructed(start, order, seeds[1])
-        return search
-
-    def _constructed(self, start: Routes | None, order: Ints, seeds: int) -> Search:
+        """Routes by savings; when the fleet is too small for all of them, the longest and insertion of the rest."""
         search = Search.begin(self.instance, self.options.seed)
-        search.place(start, order, seeds)
+        plan = search.merged(self.instance) if start is None else start
+        return self._constructed(plan, search)
+
+    def _constructed(self, plan: Routes | None, search: Search | None = None) -> Search:
+        search = search or Search.begin(self.instance, self.options.seed)
+        search.place(plan, construction_order(self.instance))
         return search
 
     def _proven(self) -> bool:
@@ -145,34 +143,48 @@ class _Run:
 
     def _prove(self, effort: Effort) -> None:
         plan = self.search.plan() if self.search.num_absent == 0 else None
-        self._counts |= prove(self.instance, plan, self.monitor, effort, self._proven)
+        self._counts |= prove(self.instance, plan, self.monitor, effort, self._proven, self._adopt)
+
+    def _adopt(self, plan: Routes) -> None:
+        """Go on from a plan that the proof found."""
+        self._take(plan, "price and cut")
+
+    def _take(self, plan: Routes, message: str = "set partitioning") -> None:
+        """Go on from a better plan."""
+        self._work += self.search.iterations
+        self.search = self._constructed(plan)
+        self._report(message)
 
     def _by_time(self) -> Limit:
         """Warm up, prove, then cycles of cooling that end with the time."""
         left = self.monitor.remaining_s
-        self._cool_by_time(WARM_UP * left, COLD * 3.0)
+        self._cool_by_time(WARM_UP * left, 2.0 * COLD)
         if not self._finished():
-            self._prove(Effort(BOUND_SHARE * left, most_rounds=10_000, most_pivots=10**9, most_labels=10**9))
-        left = self.monitor.remaining_s
-        rate = (self._work + self.search.iterations) / max(self._searched_s, 1e-9)
-        cycles = max(1, int(left * rate / (ITERATIONS_PER_CLIENT * max(100, self.instance.num_clients))))
-        for cycle in range(cycles):
-            if self._finished():
-                break
-            share = POLISH_SHARE if self._polishes else 0.0
-            self._begin_anew(cycle)
-            self._cool_by_time((1.0 - share) * self.monitor.remaining_s / (cycles - cycle), self._hot)
+            share = share_of_time(self.instance, left) * left / (left + BOUND_PER_CLIENT_S * self.instance.num_clients)
+            seconds = max(share * left, min(LEAST_BOUND_S, LEAST_BOUND_SHARE * left))
+            self._prove(Effort(seconds, most_rounds=10_000, most_pivots=10**9, most_labels=10**9))
+        per_cycle = CYCLE_PER_CLIENT * max(100, self.instance.num_clients)
+        cycle, least = 0, _LEAST_SHARE * self.monitor.remaining_s
+        while not self._finished():
+            rate = (self._work + self.search.iterations) / max(self._searched_s, 1e-9)
+            left = self.monitor.remaining_s
+            slot = left / max(1, int(left * rate / per_cycle))
+            cools = (1.0 - POLISH_SHARE) * slot if self._polishes and slot > least else slot
+            is_rest = cycle > 0 and slot * rate < _REST * per_cycle
+            self._begin_anew(0 if is_rest else cycle)
+            self._cool_by_time(cools, _WARM if is_rest else self._hot(slot * rate))
             self._settle()
-            self._polish(share * self.monitor.remaining_s / (cycles - cycle))
+            self._polish(slot - cools)
+            cycle += 1
         return Limit.TIME
 
     _searched_s = 0.0
 
     @property
     def _polishes(self) -> bool:
-        """Windows and short routes: set partitioning over the routes seen pays there, and fresh starts do."""
-        few = self.instance.num_clients <= MOST_CLIENTS_POLISHED
-        return few and self.instance.has_time_windows
+        """Few clients and short routes: set partitioning over the routes seen pays there, and fresh starts do."""
+        clients, routes = self.instance.num_clients, int(self.search.state.counters[kernels.NUM_USED])
+        return clients <= min(MOST_CLIENTS_POLISHED, LONGEST_ROUTES_POLISHED * routes)
 
     def _begin_anew(self, cycle: int) -> None:
         """Every other cycle of a small instance starts from nothing; the better search goes on."""
@@ -180,7 +192,7 @@ class _Run:
             return
         self._kept, self._work = self.search, self._work + self.search.iterations
         fresh = Search.begin(self.instance, self.options.seed + cycle)
-        fresh.place(None, construction_order(self.instance), self.instance.num_clients)
+        fresh.place(fresh.merged(self.instance), construction_order(self.instance))
         self.search = fresh
 
     def _settle(self) -> None:
@@ -197,9 +209,7 @@ class _Run:
         self._pool.add(list(best.routes))
         better = self._pool.polished(best, min(seconds, self.monitor.remaining_s), self.options, self.monitor)
         if better is not None:
-            self._work += self.search.iterations
-            self.search = self._constructed(better, construction_order(self.instance), 0)
-            self._report("set partitioning")
+            self._take(better)
 
     def _cool_by_time(self, seconds: float, hot: float) -> None:
         """One cycle from ``hot`` to COLD, spread over ``seconds`` of wall clock."""
@@ -211,7 +221,7 @@ class _Run:
             done = (now - begun) / seconds
             step = min(1.0 - done, CHUNK_S / seconds)
             cooling = (COLD / hot) ** (step / iterations)
-            self.search.run(iterations, edge * hot * (COLD / hot) ** done, cooling, self._opening)
+            self.search.run(iterations, edge * hot * (COLD / hot) ** done, cooling, OPENING)
             self._look()
             took = max(self.monitor.elapsed_s - now, 1e-6)
             self._searched_s += took
@@ -225,14 +235,14 @@ class _Run:
         cycle = max(_LEAST_ITERATIONS, ITERATIONS_PER_CLIENT * self.instance.num_clients)
         lengths = iter((budget,)) if budget is not None else _endless(cycle)
         warm_up = int(WARM_UP * (cycle if budget is None else budget))
-        self._cool_by_count(warm_up, COLD * 3.0)
+        self._cool_by_count(warm_up, 2.0 * COLD)
         if not self._finished():
             self._prove(Effort())
         idle = 0
         for number, length in enumerate(lengths):
             before = self.search.best, self.search.num_absent
             self._begin_anew(number)
-            self._cool_by_count(length - (warm_up if budget is not None else 0), self._hot)
+            self._cool_by_count(length - (warm_up if budget is not None else 0), self._hot(length))
             self._settle()
             self._polish(inf)
             idle = idle + 1 if (self.search.best, self.search.num_absent) == before else 0
@@ -249,7 +259,7 @@ class _Run:
         done = 0
         while done < iterations and not self._finished():
             chunk = min(_CHUNK_ITERATIONS, iterations - done)
-            temperature = self.search.run(chunk, temperature, cooling, self._opening)
+            temperature = self.search.run(chunk, temperature, cooling, OPENING)
             done += chunk
             self._look()
 

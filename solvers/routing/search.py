@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apportion.instances.routing import Routes, VehicleRouting
+from apportion.instances.routing import Rounding, Routes, VehicleRouting
 from apportion.solvers.routing import kernels
-from apportion.solvers.routing.kernels import ABSENT, Data, Floats, Ints, State
+from apportion.solvers.routing.annealing import kernels as annealing
+from apportion.solvers.routing.kernels import Data, Floats, Ints, State
+from apportion.solvers.routing.savings import kernels as savings
 
 NUM_NEIGHBOURS = 100
-GRANULAR = 40
+GRANULAR = 100
 _WAITING = 0.2
 _SCALES = (1.0, 10.0)
 
@@ -77,17 +79,35 @@ class Search:
         # fresh arrays: read-only ones would have every kernel compiled a second time
         distance = scaled(instance.distance)
         same = instance.duration is instance.distance
-        hours = [scale * values for values in (instance.ready, instance.due, instance.service)]
+        duration = distance if same else np.array(instance.duration * scale, order="C")
+        beside = nearest(_unease(instance), GRANULAR)
+        into = np.take_along_axis(distance.T, beside, axis=1)
         data = Data(
             distance=distance,
-            duration=distance if same else np.array(instance.duration * scale, order="C"),
-            facts=np.array([instance.demand, *hours]),
-            neighbours=nearest(instance.distance + instance.distance.T, NUM_NEIGHBOURS),
-            beside=nearest(_unease(instance), GRANULAR),
+            duration=duration,
+            around=nearest(instance.distance + instance.distance.T, NUM_NEIGHBOURS),
+            beside=beside,
+            into=np.ascontiguousarray(into),
+            into_time=np.ascontiguousarray(np.take_along_axis(duration.T, beside, axis=1)),
             capacity=float(instance.capacity),
             timed=instance.has_time_windows,
+            metric=instance.coordinates is not None and instance.rounding is not Rounding.NONE,
         )
-        return cls(data, _empty_state(instance, seed), scale)
+        return cls(data, _empty_state(instance, scale, seed), scale)
+
+    def merged(self, instance: VehicleRouting) -> Routes:
+        """Routes by savings: a plan, unless there are more than the fleet allows; those with the most clients first."""
+        data, n = self.data, instance.num_clients
+        tails, heads = data.beside[1:].ravel(), np.repeat(np.arange(1, n + 1, dtype=np.int32), data.beside.shape[1])
+        saved = data.distance[tails, 0] + data.distance[0, heads] - data.into[1:].ravel()
+        order = np.argsort(-saved, kind="stable")
+        order = order[saved[order] > 0.0]
+        state = _empty_state(instance, self.scale, 1, n)
+        both_ways = not data.timed and instance.is_symmetric
+        kernels.clear(state)
+        savings.merge(data, state, tails[order], heads[order], both_ways)
+        routes = Search(data, state, self.scale).current()
+        return Routes(tuple(sorted(routes, key=lambda route: (-len(route), route))))
 
     @property
     def num_absent(self) -> int:
@@ -102,7 +122,7 @@ class Search:
     @property
     def average_edge(self) -> float:
         """The distance per client of the best routes, in the unit of the search: the scale of temperatures."""
-        return float(self.state.totals[kernels.BEST]) / float(max(1, self.state.nodes.shape[1] - 1))
+        return float(self.state.totals[kernels.BEST]) / float(max(1, self.state.nodes.shape[0] - 1))
 
     @property
     def iterations(self) -> int:
@@ -114,20 +134,17 @@ class Search:
 
         The first ``seeds`` of these get routes of their own as long as there are vehicles.
         """
-        data, state = self.data, self.state
-        for route, clients in enumerate(clients for clients in plan.routes if clients) if plan else ():
-            state.nodes[kernels.SEQUENCE, : len(clients)] = clients
-            arrays = data.facts, state.nodes, state.fleet
-            kernels.write_route(*arrays, state.load, route, kernels.SEQUENCE, 0, len(clients))
-            kernels.refresh_times(data.duration, *arrays, state.times, route)
-        free = np.flatnonzero(state.fleet[kernels.SIZE, :-1] == 0)[::-1]
-        state.fleet[kernels.FREE, : len(free)] = free
-        state.counters[kernels.NUM_FREE] = len(free)
-        kernels.construct(self.data, self.state, order, seeds)
+        kernels.clear(self.state)
+        routes = [clients for clients in plan.routes if clients] if plan else []
+        for route, clients in enumerate(routes[: len(self.state.fleet)]):
+            for client in clients:
+                kernels.append(self.data, self.state, client, route)
+        kernels.count_absent(self.data, self.state)
+        annealing.construct(self.data, self.state, order, seeds)
 
     def run(self, iterations: int, temperature: float, cooling: float, opening: float) -> float:
         """A chunk of iterations; return the temperature after it."""
-        return float(kernels.improve(self.data, self.state, iterations, temperature, cooling, opening))
+        return float(annealing.improve(self.data, self.state, iterations, temperature, cooling, opening))
 
     def restart(self) -> None:
         """Go on from the best routes."""
@@ -135,28 +152,27 @@ class Search:
 
     def current(self) -> list[tuple[int, ...]]:
         """The routes as they are now, not the best; they may leave clients out."""
-        succ, routes = self.state.nodes[kernels.SUCC].tolist(), []
-        for first in self.state.fleet[kernels.FIRST, :-1].tolist():
-            route, client = [], first
-            while client != 0:
-                route.append(client)
-                client = succ[client]
-            if route:
-                routes.append(tuple(route))
-        return routes
+        used = self.state.lists[kernels.SLOTS, : self.state.counters[kernels.NUM_USED]]
+        firsts = self.state.fleet[used, kernels.FIRST].tolist()
+        return _followed(firsts, self.state.nodes[:, kernels.SUCC].tolist())
 
     def plan(self) -> Routes:
         """The best routes, by their first client."""
-        routes = []
-        for first in sorted(self.state.fleet[kernels.BEST_FIRST, :-1].tolist()):
-            route: list[int] = []
-            client = first
-            while client != 0:
-                route.append(client)
-                client = int(self.state.nodes[kernels.BEST_SUCC, client])
-            if route:
-                routes.append(tuple(route))
-        return Routes(tuple(routes))
+        firsts = self.state.lists[kernels.BEST_FIRST, : len(self.state.fleet)].tolist()
+        return Routes(tuple(_followed(sorted(firsts), self.state.lists[kernels.BEST_SUCC].tolist())))
+
+
+def _followed(firsts: list[int], succ: list[int]) -> list[tuple[int, ...]]:
+    """The chains that begin at ``firsts``; 0 begins none."""
+    routes = []
+    for first in firsts:
+        route, client = [], first
+        while client != 0:
+            route.append(client)
+            client = succ[client]
+        if route:
+            routes.append(tuple(route))
+    return routes
 
 
 def construction_order(instance: VehicleRouting) -> Ints:
@@ -166,18 +182,25 @@ def construction_order(instance: VehicleRouting) -> Ints:
     return order.astype(np.int32)
 
 
-def _empty_state(instance: VehicleRouting, seed: int) -> State:
+def _empty_state(instance: VehicleRouting, scale: float, seed: int, most: int | None = None) -> State:
     size = instance.num_clients + 1
-    routes = max(1, min(instance.num_clients, instance.num_vehicles or instance.num_clients))
-    nodes = np.zeros((9, size), np.int32)
-    nodes[kernels.ROUTE] = ABSENT
+    routes = max(1, min(instance.num_clients, most or instance.num_vehicles or instance.num_clients))
+    nodes = np.zeros((size, 4), np.int32)
+    nodes[:, kernels.ROUTE] = kernels.ABSENT
+    facts = np.zeros((size, 8))
+    hours = [scale * values for values in (instance.ready, instance.due, instance.service)]
+    facts[:, [kernels.READY, kernels.DUE, kernels.SERVICE, kernels.DEMAND]] = np.array([*hours, instance.demand]).T
+    facts[0, [kernels.EARLY, kernels.LATE, kernels.SERVICE]] = hours[0][0], hours[1][0], 0.0
+    totals = np.zeros(kernels.NUM_TOTALS)
+    totals[[kernels.GAIN, kernels.GAIN_OPENING, kernels.GAIN_CLOSING]] = annealing.FIRST_GAIN
     return State(
         nodes=nodes,
-        fleet=np.zeros((8, routes + 1), np.int32),
-        load=np.zeros(routes + 1),
-        times=np.zeros((2, size)),
+        facts=facts,
+        fleet=np.zeros((routes, 6), np.int32),
+        load=np.zeros(routes),
+        lists=np.zeros((kernels.NUM_LISTS, max(size, routes) + 1), np.int32),
         keys=np.zeros(size),
         random=np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1),
-        totals=np.zeros(3),
-        counters=np.zeros(4, np.int64),
+        totals=totals,
+        counters=np.zeros(kernels.NUM_COUNTERS, np.int64),
     )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from apportion.models.algebra import Model
     from apportion.models.checking import check
     from apportion.models.verdict import Verdict, Violation
+    from apportion.pricing import prices
+    from apportion.rolling import roll
     from apportion.solvers.events import Event, EventKind
     from apportion.solvers.options import SolveOptions
     from apportion.solvers.result import Result
@@ -47,6 +49,8 @@ _HOMES = {
     "generate": "apportion.instances.generate",
     "read_plan": "apportion.instances.plans",
     "write_plan": "apportion.instances.plans",
+    "prices": "apportion.pricing",
+    "roll": "apportion.rolling",
     "read": "apportion.instances.reading",
     "write": "apportion.instances.reading",
     "Model": "apportion.models.algebra",
@@ -83,8 +87,10 @@ __all__ = [
     "check",
     "explain",
     "generate",
+    "prices",
     "read",
     "read_plan",
+    "roll",
     "solve",
     "write",
     "write_plan",

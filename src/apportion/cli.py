@@ -268,6 +268,68 @@ def generate(
 
 
 @app.command
+def train(
+    source: str,
+    /,
+    *,
+    out: Path,
+    advisor: str = "start",
+    instances: int = 40,
+    size: list[str] | None = None,
+    work: Path | None = None,
+    time_limit: float = 600.0,
+    gap: float = 1e-3,
+    width: int = 32,
+    attention: bool = False,
+    seed: int = 0,
+    quiet: bool = False,
+) -> int:
+    """Learn from solved instances, for 'solve --advisor'; what is solved already is not solved again.
+
+    Parameters
+    ----------
+    source
+        A family (facility-day, network-day, set-cover, auction, independent-set, facility), or a folder of programs.
+    out
+        The weights to write (.safetensors); the model card goes beside them (.md).
+    advisor
+        What to advise on: start (values of binaries, with confidence) or configuration (solver and settings, by races).
+    instances
+        How many to generate of a family.
+    size
+        name=value of the family, such as customers=50; may be repeated.
+    work
+        Folder of the solved instances; by default beside the weights.
+    time_limit, gap
+        Limits of each solve.
+    width, attention
+        Of the net.
+    seed
+        Of the training.
+    quiet
+        Show no progress.
+    """
+    from apportion.training import train as run
+
+    sizes = dict(_size(text) for text in size or ())
+    settings = {"width": width, "attention": attention, "seed": seed}
+    card = run(
+        source,
+        out,
+        advisor,
+        instances=instances,
+        sizes=sizes,
+        work=work,
+        time_limit_s=time_limit,
+        gap=gap,
+        settings=settings,
+        quiet=quiet,
+    )
+    print(card, end="")
+    return 0
+
+
+@app.command
 def doctor(*, compile: bool = False) -> int:  # noqa: A002
     """Look whether all that solving needs is there, and solve a small program with every backend.
 
@@ -320,7 +382,7 @@ def bench(
     data
         Folder of real instances; otherwise APPORTION_DATA, otherwise generated stand-ins.
     """
-    from apportion.bench import render_table, run_suite
+    from apportion.bench import render_protocols, render_table, run_suite
 
     peers, parts = _listed(against), _listed(only)
 
@@ -331,6 +393,8 @@ def bench(
     rows = run_suite(
         suite, only=parts, against=peers, quick=quick, limit_s=limit, data=data, json_file=json, on_row=tell
     )
+    if protocols := render_protocols(rows):
+        print(f"{protocols}\n")
     print(render_table(rows))
     return 0
 
@@ -342,7 +406,8 @@ def simulate(
     *,
     policy: str,
     cluster: str,
-    what_if: str | None = None,
+    what_if: list[str] | None = None,
+    quotas: str | None = None,
     throughputs: Path | None = None,
     rate: float | None = None,
     round_seconds: float = 360.0,
@@ -364,7 +429,10 @@ def simulate(
     cluster
         GPUs by type, such as v100:8,p100:16,k80:24.
     what_if
-        GPUs to add by type; every policy is simulated with and without them.
+        Changes such as "add v100:4", "remove k80:2", "quota lab=16", "move 17=k80", "at 17=2h" or "drop 17",
+        separated by semicolons; every policy is simulated with and without them. May be given several times.
+    quotas
+        The most GPUs that jobs of a kind may hold at once, such as lab=16,web=4.
     throughputs
         The table of throughputs of a .trace; one beside it otherwise.
     rate
@@ -399,7 +467,7 @@ def simulate(
         trace,
         names,
         cluster,
-        what_if,
+        tuple(what_if or ()),
         throughputs,
         rate,
         round_seconds,
@@ -408,6 +476,7 @@ def simulate(
         failures_every_hours,
         repair_hours,
         seed,
+        quotas,
     )
     outcomes = run_simulations(request)
     print(comparison_table(outcomes))
@@ -419,12 +488,104 @@ def simulate(
 
 
 @app.command
+def roll(
+    files: list[str],
+    /,
+    *,
+    window: int = 48,
+    keep: int = 24,
+    hours_each: int | None = None,
+    out: Path = Path("rolled"),
+    time_limit: float = 60.0,
+    gap: float = 1e-3,
+    method: str | None = None,
+    cold: bool = False,
+    format: Format = None,  # noqa: A002
+) -> int:
+    """Solve unit commitment over a long horizon, window by window, and check the joined plan.
+
+    Parameters
+    ----------
+    files
+        The horizon: one file, or files that follow each other, in order.
+    window
+        Hours that each window looks at.
+    keep
+        Hours of it that are carried out.
+    hours_each
+        Of several files take only so many hours of each but the last.
+    out
+        Folder for the windows, the joined instance and its plan.
+    time_limit
+        Wall-clock seconds for each window.
+    gap
+        Relative gap for each window.
+    method
+        A method of unit commitment instead of its default.
+    cold
+        Solve each window without what the one before it knew.
+    """
+    from apportion.rolling import RollRequest, exit_code_of_rolled, roll_files, rolled_text
+    from apportion.solvers.options import SolveOptions
+    from apportion.tasks import expand
+
+    options = SolveOptions(time_limit_s=time_limit, gap=gap)
+    paths = tuple(expand(files, format))
+    request = RollRequest(paths, window, keep, hours_each, out, options, method, format, not cold)
+    rolled = roll_files(request, lambda line: sys.stderr.write(f"{line}\n"))
+    print(rolled_text(rolled))
+    return exit_code_of_rolled(rolled)
+
+
+@app.command
+def price(
+    instance: str,
+    plan: str,
+    /,
+    *,
+    kind: str = "lmp",
+    out: Path | None = None,
+    fast_start: int = 1,
+    time_limit: float = 60.0,
+    format: Format = None,  # noqa: A002
+) -> int:
+    """Price the energy and the reserve of each hour of a plan, and settle with every unit.
+
+    Parameters
+    ----------
+    instance
+        The instance file, of unit commitment.
+    plan
+        Its plan.
+    kind
+        lmp: at the planned states; aelmp: units that start fast are on in part; hull: the prices of least uplift.
+    out
+        Write prices and accounts to this file as JSON; '-' is standard output.
+    fast_start
+        For aelmp: units whose shortest run is at most so many hours start fast.
+    time_limit
+        For hull: wall-clock seconds for the search.
+    """
+    from apportion.instances.plans import read_plan
+    from apportion.pricing import prices, prices_text, write_prices
+
+    problem = _read(instance, format, None)
+    found = prices(problem, read_plan(plan, problem), kind, fast_start_h=fast_start, time_limit_s=time_limit)
+    if out is not None:
+        write_prices(found, out)
+    if str(out) != "-":
+        print(prices_text(problem.name, found))
+    return 0
+
+
+@app.command
 def plot(
     results: str,
     plan: str | None = None,
     /,
     *,
     out: Path | None = None,
+    prices: str = "lmp",
     format: Format = None,  # noqa: A002
     nodes: NodeList = None,
 ) -> int:
@@ -438,6 +599,8 @@ def plot(
         The plan to draw.
     out
         The picture: .html, .png or .svg; by default the name of the instance with .html.
+    prices
+        Of unit commitment: which prices are drawn, lmp, aelmp, hull, a file that 'price' wrote, or none.
     """
     from apportion.drawing import draw_plan, draw_results
 
@@ -447,8 +610,78 @@ def plot(
     from apportion.instances.plans import read_plan
 
     instance = _read(results, format, nodes)
-    print(draw_plan(instance, read_plan(plan, instance), out or Path(f"{instance.name}.html")))
+    print(draw_plan(instance, read_plan(plan, instance), out or Path(f"{instance.name}.html"), prices))
     return 0
+
+
+serve = App(name="serve", help="Run a live scheduler on a cluster.", help_format="plaintext")
+app.command(serve)
+
+
+@serve.command(name="slurm")
+def serve_slurm(
+    *,
+    policy: str = "completion",
+    interval: float = 2.0,
+    journal: Path | None = Path("apportion-journal.db"),
+    dry_run: bool = False,
+    once: bool = False,
+    preempt: bool = False,
+    config: Path | None = None,
+    heartbeat: Path | None = None,
+    budget: float = 0.25,
+    deadline: float = 1.0,
+    confirm: float = 30.0,
+    command_timeout: float = 10.0,
+    ahead: float = 2.5,
+    overhead: float = 1.5,
+    hand_back: bool = False,
+    seed: int = 0,
+) -> int:
+    """Place the held jobs of a Slurm cluster until interrupted; what runs goes on when this ends.
+
+    Parameters
+    ----------
+    policy
+        completion, completion-greedy, a rule such as least-loss, or a policy of the simulator such as planner.
+    interval
+        Seconds from one round to the next.
+    journal
+        The file of decisions with their reasons (SQLite).
+    dry_run
+        Print what would be done and do nothing.
+    once
+        One round.
+    preempt
+        Send preemptible jobs back to the queue for jobs of higher priority.
+    config
+        The slurm.conf; Slurm's own place otherwise.
+    heartbeat
+        Written every round; while it is fresh, job_submit.lua holds new jobs.
+    budget
+        Seconds that the policy may search in a round.
+    deadline
+        Seconds after which the policy is killed and the fallback decides.
+    confirm
+        Seconds after which a start that did not come to be is taken back.
+    command_timeout
+        Seconds for one of Slurm's programs.
+    ahead
+        Starts that are planned within so many seconds are sent already; Slurm begins them when the GPUs are free.
+    overhead
+        Seconds that a start costs beside the run of a job.
+    hand_back
+        Release every held job to Slurm's own scheduler, and end.
+    seed
+        Of everything random.
+    """
+    from apportion.serving import ServeRequest
+    from apportion.serving import serve_slurm as run
+
+    request = ServeRequest(
+        policy, interval, budget, deadline, confirm, journal, heartbeat, dry_run, once, preempt, ahead, overhead, seed
+    )
+    return run(request, config=config, command_timeout_s=command_timeout, hand_back=hand_back)
 
 
 def _certificate(problem: Instance, plan: Plan) -> str:

@@ -1,14 +1,16 @@
-"""The picture of a power flow: how full the branches are, and what one MWh costs at each bus."""
+"""Pictures of power: how full branches are, what a MWh costs at each bus, and dispatch with prices and reserve."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from apportion.instances.commitment import Commitment, UnitCommitment
+from apportion.instances.commitment_prices import CommitmentPrices
 from apportion.instances.core import Json
 from apportion.instances.power_flow import OptimalPowerFlow
 from apportion.instances.power_plan import PowerFlowPlan
 from apportion.models.power_flow.check import branch_loading
-from apportion.pictures import WIDTH, _data, _frame, _tooltip
+from apportion.pictures import WIDTH, _commitment, _data, _frame, _hours, _tooltip
 
 _MOST_ROWS = 40
 
@@ -61,5 +63,57 @@ def _heat(
             "y": {"field": row, "type": "nominal", "title": None, "sort": None},
             "color": {"field": field, "type": "quantitative", "title": legend, "scale": {"zero": field == "percent"}},
             "tooltip": _tooltip(row, "hour", field),
+        },
+    }
+
+
+def draw_commitment(instance: UnitCommitment, plan: Commitment, prices: CommitmentPrices | None = None) -> Json | None:
+    """What serves the demand hour by hour, with the lines of reserve and of prices, and the heat map of the units.
+
+    Without ``prices`` their lines are left out; None when there is no hour to draw.
+    """
+    plan = plan.aligned_to(instance)
+    drawn = _commitment(instance, plan)
+    if drawn is None:
+        return None
+    dispatch, states = drawn["vconcat"]
+    panels = [dispatch]
+    if instance.reserve_mw.any():
+        panels.append(_reserve(instance, plan))
+    if prices is not None:
+        panels.append(_price_lines(prices))
+    return {**drawn, "vconcat": [*panels, states]}
+
+
+def _reserve(instance: UnitCommitment, plan: Commitment) -> Json:
+    held = plan.reserve_mw.sum(axis=0)
+    series = (("held", held), ("required", instance.reserve_mw))
+    title = "Spinning reserve that the units hold, and what is required"
+    return _lines(title, [(name, values.tolist()) for name, values in series], "MW")
+
+
+def _price_lines(prices: CommitmentPrices) -> Json:
+    series = [("energy", prices.energy.tolist())]
+    if prices.reserve.any():
+        series.append(("reserve", prices.reserve.tolist()))
+    title = f"Prices ({prices.kind}); {prices.total_uplift:,.2f} of uplift beside them"
+    return _lines(title, series, "per MWh")
+
+
+def _lines(title: str, series: list[tuple[str, list[float]]], unit: str) -> Json:
+    """One stepped line per series, over the hours."""
+    rows = [(hour, name, round(value, 4)) for name, values in series for hour, value in enumerate(values, start=1)]
+    periods = len(series[0][1])
+    return {
+        "title": title,
+        "width": WIDTH,
+        "height": 120,
+        "data": _data(("hour", "what", "value"), rows),
+        "mark": {"type": "line", "interpolate": "step", "strokeWidth": 2},
+        "encoding": {
+            "x": _hours(periods),
+            "y": {"field": "value", "type": "quantitative", "title": unit},
+            "color": {"field": "what", "type": "nominal", "title": None, "sort": [name for name, _ in series]},
+            "tooltip": _tooltip("what", "hour", "value"),
         },
     }

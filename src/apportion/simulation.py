@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from apportion.instances.files import write_text
 from apportion.instances.formats.job_traces import read_trace
 from apportion.instances.generate.trace import generate_trace
 from apportion.instances.trace import Fleet, JobTrace
+from apportion.scenarios import AS_IS, Scenario, parse_quotas
 from apportion.scheduling.simulator.failures import Failure, draw_failures
 from apportion.scheduling.simulator.record import Simulation
 from apportion.scheduling.simulator.rounds import RoundRules
@@ -43,7 +44,7 @@ class SimulationRequest:
     trace: str
     policies: tuple[str, ...]
     cluster: str
-    what_if: str | None = None
+    what_if: tuple[str, ...] = ()
     throughputs: Path | None = None
     rate_per_hour: float | None = None
     round_s: float = 360.0
@@ -52,22 +53,29 @@ class SimulationRequest:
     mean_between_failures_h: float | None = None
     repair_h: float = 1.0
     seed: int = 0
+    quotas: str | None = None
 
 
 def run_simulations(request: SimulationRequest) -> list[Simulation]:
-    """Simulate every policy on the cluster and, with ``what_if``, on the larger one."""
+    """Simulate every policy as things are and, with ``what_if``, in every scenario."""
     unknown = [name for name in request.policies if name not in policy_names()]
     if unknown or not request.policies:
         raise OptionError(f"unknown policy {', '.join(unknown)!r}\nMaybe one of {', '.join(policy_names())}")
     fleet = Fleet.parse(request.cluster)
     trace = _trace(request, fleet)
-    fleets = [fleet] if request.what_if is None else [fleet, fleet.adding(request.what_if)]
     rules = RoundRules(request.round_s, request.restart_s, until_s=request.until_h * 3600.0)
-    return [
-        simulate(trace, each, policy, rules, failures=_failures(request, each, trace))
-        for policy in request.policies
-        for each in fleets
-    ]
+    quotas = parse_quotas(request.quotas) if request.quotas else {}
+    cases = []
+    for scenario in (Scenario(), *(Scenario.parse(text) for text in request.what_if)):
+        changed, moved = scenario.fleet(fleet), scenario.trace(trace)
+        failures = _failures(request, changed, moved)
+        cases.append((scenario, moved, changed, failures, {**quotas, **scenario.quotas}))
+    outcomes = []
+    for policy in request.policies:
+        for scenario, jobs, gpus, failures, limits in cases:
+            found = simulate(jobs, gpus, policy, rules, failures=failures, quotas=limits)
+            outcomes.append(replace(found, scenario=scenario.name if request.what_if else ""))
+    return outcomes
 
 
 def _trace(request: SimulationRequest, fleet: Fleet) -> JobTrace:
@@ -91,14 +99,41 @@ def _failures(request: SimulationRequest, fleet: Fleet, trace: JobTrace) -> tupl
 
 
 def comparison_table(outcomes: Sequence[Simulation]) -> str:
-    """The figures of every outcome as a Markdown table."""
-    several = len({outcome.fleet.num_gpus for outcome in outcomes}) > 1
-    headings = ["policy", *(["cluster"] if several else []), *(name for name, _ in _COLUMNS)]
+    """The figures of every outcome as a Markdown table; with scenarios a second one of what they change."""
+    fleets = len({outcome.fleet.num_gpus for outcome in outcomes}) > 1
+    scenarios = len({outcome.scenario for outcome in outcomes}) > 1
+    headings = ["policy", *(["scenario"] if scenarios else []), *(["cluster"] if fleets else [])]
     body = []
     for outcome in outcomes:
         figures = outcome.figures()
         cells = [form.format(figures[name]) if isfinite(figures[name]) else "-" for name, form in _COLUMNS]
-        body.append([outcome.policy, *([_fleet_text(outcome.fleet)] if several else []), *cells])
+        names = [outcome.policy, *([outcome.scenario] if scenarios else [])]
+        body.append([*names, *([_fleet_text(outcome.fleet)] if fleets else []), *cells])
+    table = _markdown([*headings, *(name for name, _ in _COLUMNS)], body)
+    return f"{table}\n\n{_changes_table(outcomes)}" if scenarios else table
+
+
+def _changes_table(outcomes: Sequence[Simulation]) -> str:
+    """How each scenario differs from things as they are, by policy."""
+    before = {outcome.policy: outcome.figures() for outcome in outcomes if outcome.scenario == AS_IS}
+    body = []
+    for outcome in outcomes:
+        if outcome.scenario != AS_IS:
+            now, then = outcome.figures(), before[outcome.policy]
+            cells = [_change(now[name], then[name]) for name, _ in _COLUMNS]
+            body.append([f"{outcome.policy}: {outcome.scenario}", *cells])
+    return _markdown(["change", *(name for name, _ in _COLUMNS)], body)
+
+
+def _change(now: float, then: float) -> str:
+    if not (isfinite(now) and isfinite(then)):
+        return "-"
+    if now == then:
+        return "="
+    return f"{100.0 * (now / then - 1.0):+.1f} %" if then else f"{now:+.4g}"
+
+
+def _markdown(headings: list[str], body: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [headings, *body]) for i in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *body]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
@@ -113,7 +148,8 @@ def pending_text(outcomes: Sequence[Simulation], most: int = 10) -> str:
     lines = []
     for outcome in outcomes:
         for job, reason in sorted(outcome.reasons.items())[:most]:
-            lines.append(f"{outcome.policy}: job {outcome.trace.jobs[job]} {outcome.state[job]}: {reason}")
+            who = f"{outcome.policy}, {outcome.scenario}" if outcome.scenario else outcome.policy
+            lines.append(f"{who}: job {outcome.trace.jobs[job]} {outcome.state[job]}: {reason}")
         if len(outcome.reasons) > most:
             lines.append(f"{outcome.policy}: {len(outcome.reasons) - most} more")
     return "\n".join(lines)

@@ -86,7 +86,8 @@ def fairness_curves(outcomes: Sequence[Simulation]) -> Json:
 
 
 def _label(outcome: Simulation) -> str:
-    return f"{outcome.policy}, {outcome.fleet.total} GPUs"
+    what = f", {outcome.scenario}" if outcome.scenario else ""
+    return f"{outcome.policy}, {outcome.fleet.total} GPUs{what}"
 
 
 def _lines(title: str, rows: list[Json], x: tuple[str, str], y: tuple[str, str]) -> Json:

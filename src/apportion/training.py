@@ -17,7 +17,7 @@ from apportion.instances.reading import read
 from apportion.solvers.options import SolveOptions
 from apportion.tasks import expand
 
-ADVISORS = ("start",)
+ADVISORS = ("start", "configuration")
 _FIRST_SEED = 1_000_000
 """Training draws its seeds from here: small seeds stay unseen."""
 
@@ -46,10 +46,8 @@ def train(
     """
     if advisor not in ADVISORS:
         raise OptionError(f"nothing trains an advisor {advisor!r}\nMaybe one of {', '.join(ADVISORS)}")
-    if find_spec("torch") is None:
-        raise BackendMissingError("training needs torch\nMaybe pip install 'apportion[learn]'")
-    from apportion.learned.training.collect import collect
-    from apportion.learned.training.start import TrainSettings, train_start
+    if advisor == "start" and find_spec("torch") is None:
+        raise BackendMissingError("training a net needs torch\nMaybe pip install 'apportion[learn]'")
 
     def say(line: str) -> None:
         if not quiet:
@@ -57,10 +55,18 @@ def train(
 
     programs = _programs(source, instances, sizes)
     folder = work if work is not None else out.with_suffix(".samples")
-    samples = collect(programs, folder, SolveOptions(time_limit_s=time_limit_s, gap=gap), say)
     command = _command(source, advisor, instances, sizes, time_limit_s, gap, settings)
     family = f"{source} {dict(sizes)}" if sizes else Path(source).name
-    trained = train_start(samples, family, command, TrainSettings(**settings), say)
+    options = SolveOptions(time_limit_s=time_limit_s, gap=gap)
+    if advisor == "configuration":
+        from apportion.learned.training.configuration import train_configuration
+
+        trained = train_configuration(programs, family, command, folder, options, say)
+    else:
+        from apportion.learned.training.collect import collect
+        from apportion.learned.training.start import TrainSettings, train_start
+
+        trained = train_start(collect(programs, folder, options, say), family, command, TrainSettings(**settings), say)
     out.parent.mkdir(parents=True, exist_ok=True)
     trained.save(out)
     card = trained.card.to_text()

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from apportion.bench import Context, Measurement, Target, render_table, run_suite, spec, suite_names
+from apportion.bench import (
+    Context,
+    Measurement,
+    Target,
+    render_protocols,
+    render_table,
+    run_suite,
+    spec,
+    suite_names,
+)
 from apportion.bench.registry import _SPECS
 from apportion.bench.runner import alternate, median_and_spread
 from apportion.instances.errors import OptionError
@@ -32,6 +41,18 @@ def test_rows_are_judged_and_kept(small_suite: str, tmp_path: Path) -> None:
     assert kept[1]["ours"] is None
     assert "numpy" in kept[0]["versions"]
     assert "| counting | apples" in render_table(rows)
+
+
+def test_published_figures_get_a_table_of_their_own(small_suite: str) -> None:
+    assert render_protocols(run_suite(small_suite)) == ""
+
+    @spec(small_suite, "protocol")
+    def measure(_context: Context) -> list[Measurement]:
+        return [Measurement("trace", "hours", 3.4, published=3.8, reproduced=3.9, cpu_s=2.0)]
+
+    table = render_protocols(run_suite(small_suite))
+    assert table.startswith("protocol\n\n| case  | metric | published | reproduced | ours")
+    assert "| trace | hours  | 3.8       | 3.9        | 3.4 " in table
 
 
 def test_quick_reaches_the_cases(small_suite: str) -> None:

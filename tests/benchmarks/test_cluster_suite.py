@@ -9,9 +9,10 @@ import pytest
 
 from apportion.bench.registry import Context, Measurement
 from apportion.bench.suites.cluster import admission, batch, online
+from apportion.bench.suites.gangs import gangs
 
 
-@pytest.mark.parametrize("measure", [online, admission, batch], ids=["online", "admission", "batch"])
+@pytest.mark.parametrize("measure", [online, admission, batch, gangs], ids=["online", "admission", "batch", "gangs"])
 def test_quick(measure: Callable[[Context], Iterable[Measurement]]) -> None:
     rows = list(measure(Context(quick=True)))
     assert rows

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, isnan
+
+import pytest
 
 from apportion.bench.registry import Context, specs_of
-from apportion.bench.suites.routing import cvrp, ortools_objective, rich, vrptw
+from apportion.bench.routing_peers import PEERS, is_installed, peer_objective
+from apportion.bench.suites.routing import cvrp, rich, vrptw
 from apportion.instances.generate.routing import generate_routing
 from apportion.instances.rich_routing import RichRouting
 from apportion.models.checking import CHECKS
@@ -20,7 +23,14 @@ def test_the_quick_cases_run() -> None:
     assert all(isfinite(row.ours) for row in rows)
 
 
-def test_the_peer_finds_routes() -> None:
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_finds_routes(peer: str) -> None:
+    if not is_installed(peer):
+        pytest.skip(f"{peer} is not installed")
     for timed in (False, True):
         instance = generate_routing(1, clients=12, time_windows=timed)
-        assert ortools_objective(instance, 10, 0.5) > 0
+        found = peer_objective(peer, instance, 10 if timed else 1, 0.5, 1)
+        if peer == "hgs" and timed:
+            assert isnan(found)
+        else:
+            assert found > 0

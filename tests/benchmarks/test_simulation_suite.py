@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from apportion.bench.registry import Context
-from apportion.bench.suites.simulation import gavel, makespan_bound_h, scale, shockwave
+from apportion.bench.suites.simulation import continuous, gavel, makespan_bound_h, scale, shockwave
 from apportion.instances.generate.trace import generate_trace
 from apportion.instances.trace import Fleet
 from apportion.scheduling.simulator.run import simulate
 
 
 def test_the_quick_cases_measure_generated_traces() -> None:
-    rows = [row for measure in (gavel, shockwave, scale) for row in measure(Context(quick=True))]
-    assert [row.case for row in rows] == ["gavel"] * 2 + ["shockwave"] * 2 + ["scale"] * 2
+    rows = [row for measure in (gavel, shockwave, continuous, scale) for row in measure(Context(quick=True))]
+    assert [row.case for row in rows] == [name for name in ("gavel", "shockwave", "continuous", "scale") for _ in (1, 2)]
     assert all(row.ours > 0 for row in rows)
 
 

@@ -206,7 +206,9 @@ def test_json_that_is_no_cluster(tmp_path: Path, text: str) -> None:
 
 
 def test_json_schema_names_the_fields() -> None:
-    assert set(json_schema()["properties"]) == {"problem", "name", "nodes", "tasks"}
+    plain = {"problem", "name", "nodes", "tasks"}
+    rules = {"levels", "gangs", "queues", "affinities", "mig_models", "aims"}
+    assert set(json_schema()["properties"]) == plain | rules
 
 
 @pytest.mark.data

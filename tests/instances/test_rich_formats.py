@@ -17,9 +17,10 @@ from apportion.instances.formats import cordeau, li_lim, rich_json, vrplib_rich
 from apportion.instances.plans import read_plan, write_plan
 from apportion.instances.reading import Source, read, write
 from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
+from apportion.instances.rich_rules import Balance, Break, Lock, Traffic
 from apportion.instances.routing import Rounding
 from realdata import data_file
-from rich_random import FEATURES, random_rich
+from rich_random import FEATURES, TIMED, random_rich
 
 LINE = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 VAN = VehicleType(2, (2.0,))
@@ -52,7 +53,8 @@ EOF
 PAIRS = "2\t10\t1\n0\t0\t0\t0\t0\t100\t0\t0\t0\n1\t3\t4\t5\t0\t50\t1\t0\t2\n2\t6\t8\t-5\t0\t90\t1\t1\t0\n"
 DEPOTS = "2 2 2 2\n0 8\n50 8\n1 3 4 0 5 1 2 1 2\n2 6 8 1 3 1 2 1 2\n3 0 0 0 0 0 0\n4 9 9 0 0 0 0\n"
 READERS = {"vrplib": (vrplib_rich.parse, FLEET), "li-lim": (li_lim.parse, PAIRS), "cordeau": (cordeau.parse, DEPOTS)}
-READERS["json"] = (rich_json.parse, rich_json.render(random_rich(1, 3, frozenset({"fleet", "prizes"}))))
+_RULES = frozenset({"fleet", "prizes", "late", "traffic", "breaks", "balance", "locks"})
+READERS["json"] = (rich_json.parse, rich_json.render(random_rich(1, 3, _RULES)))
 SOURCE = Source(Path("some.txt"))
 
 
@@ -74,12 +76,16 @@ def test_pairs_and_depots_are_read() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 8), st.frozensets(st.sampled_from(FEATURES), max_size=5))
+@given(st.integers(0, 10**6), st.integers(0, 8), st.frozensets(st.sampled_from(FEATURES + TIMED), max_size=6))
 def test_json_holds_everything(seed: int, clients: int, features: frozenset[str]) -> None:
     instance = random_rich(seed, clients, features)
     again = rich_json.parse(rich_json.render(instance), SOURCE)
     for name, value in vars(instance).items():
         other = getattr(again, name)
+        if isinstance(value, Traffic):
+            assert (value.times, value.speeds) == (other.times, other.speeds)
+            assert np.array_equal(value.profile, other.profile) if value.profile is not None else other.profile is None
+            continue
         assert np.array_equal(value, other) if isinstance(value, np.ndarray) else value == other, name
 
 
@@ -127,6 +133,20 @@ def test_plans_of_another_form_are_refused(data: dict[str, object]) -> None:
         ({"ready": np.array([0.0, 9, 0, 0]), "due": np.array([9.0, 1, 9, 9])}, "must not lie before ready"),
         ({"distance": np.full((4, 4), nan)}, "must be a number"),
         ({"release": np.array([0.0, -1, 0, 0])}, "must be at least 0"),
+        ({"late_cost": np.array([0.0, -1, 0, 0])}, "late_cost.*must be at least 0"),
+        ({"vehicles": (replace(VAN, breaks=(Break(5.0, 2.0, 1.0),)),)}, "latest: must not lie before earliest"),
+        ({"vehicles": (replace(VAN, overtime_cost=-1.0),)}, "overtime_cost: must be finite"),
+        ({"traffic": Traffic((0.0, 0.0), ((1.0, 1.0),))}, "times: must be finite and increasing"),
+        ({"traffic": Traffic((0.0,), ((0.0,),))}, "finite numbers above 0"),
+        ({"traffic": Traffic((0.0,), ((1.0,), (2.0,)))}, "which way has which"),
+        ({"traffic": Traffic((0.0,), ((1.0,),), np.full((4, 4), 1))}, "whole numbers in 0..0"),
+        ({"balance": Balance("weight")}, "measure: must be one of distance"),  # type: ignore[arg-type]
+        ({"balance": Balance("load", range_cost=nan)}, "range_cost: must be finite"),
+        ({"locks": (Lock(0, ()),)}, "stops: must not be empty"),
+        ({"locks": (Lock(3, (1,)),)}, "vehicle: must lie in 0..0"),
+        ({"locks": (Lock(0, (1,)), Lock(0, (1,)))}, "names a client of another place"),
+        ({"locks": (Lock(0, (1,)), Lock(0, (2,)), Lock(0, (3,)))}, "fewer vehicles of this type than locks"),
+        ({"locks": (Lock(0, (1,), leaves=nan),)}, "leaves: must be finite"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], message: str) -> None:
@@ -158,7 +178,7 @@ def test_broken_files_are_instance_errors(kind: str, data: st.DataObject) -> Non
         place = data.draw(st.integers(0, len(words) - 1))
         wrong = data.draw(st.sampled_from(["", "nan", "-1", "1e400", "x", "99999999999", "\n", "2.5", "null", "[]"]))
         words = [*words[:place], wrong, *words[place + data.draw(st.integers(0, 2)) :]]
-    broken = gap.join(words)[: data.draw(st.integers(0, 2000))]
+    broken = gap.join(words)[: data.draw(st.integers(0, 4000))]
     with suppress(InstanceError):
         assert isinstance(parse(broken, SOURCE), RichRouting)
 

@@ -23,6 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "cluster-placement": {"nodes": 5, "tasks": 14},
     "fleet-allocation": {"jobs": 12, "gpus_per_type": 8},
     "vehicle-routing": {"clients": 9},
+    "rich-routing": {"clients": 9, "features": "prizes,late,overtime,traffic,skills"},
     "unit-commitment": {"units": 4, "periods": 8},
     "optimal-power-flow": {"buses": 5, "periods": 2, "storage": 1},
     "mixed-integer-program": {"kind": "knapsack", "items": 8, "resources": 2},

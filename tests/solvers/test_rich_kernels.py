@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting
 from apportion.models.rich_routing.check import check, drive
-from apportion.solvers.rich_routing import kernels
+from apportion.solvers.rich_routing.recreate import best_place
 from apportion.solvers.rich_routing.search import RichSearch
-from rich_random import FEATURES, random_rich
+from apportion.solvers.rich_routing.segments.kernels import IS_TOUCHED, NONE
+from apportion.solvers.rich_routing.state import CURRENT, IS_TIMED, NUM_REQUIRED_ABSENT
+from rich_random import FEATURES, TIMED, random_rich
 
 pytestmark = [
     pytest.mark.kernels,
@@ -19,14 +21,6 @@ pytestmark = [
 ]
 seeds = st.integers(0, 10**6)
 some_features = st.frozensets(st.sampled_from(FEATURES), max_size=4)
-
-
-def _current(search: RichSearch) -> RichRoutes:
-    state, routes = search.state, []
-    for slot in np.flatnonzero(state.slots[:, 1]).tolist():
-        nodes = state.sequence[slot, : state.slots[slot, 1]]
-        routes.append(RichRoute(int(state.slots[slot, 0]), tuple(state.nodes[nodes, 0].tolist())))
-    return RichRoutes(tuple(routes))
 
 
 def _breaches(instance: RichRouting, plan: RichRoutes, missing: int) -> list[str]:
@@ -45,13 +39,30 @@ def test_every_iteration_keeps_every_rule(seed: int, features: frozenset[str], t
     search = RichSearch.begin(instance, seed)
     for _ in range(8):
         search.run(5, temperature, 1.0, 0.3)
-        plan, missing = _current(search), int(search.state.counters[kernels.NUM_REQUIRED_ABSENT])
+        plan, missing = search.current(), int(search.arrays.counters[NUM_REQUIRED_ABSENT])
         assert not _breaches(instance, plan, missing)
         if missing == 0:
-            assert check(instance, plan).objective == pytest.approx(search.state.totals[kernels.CURRENT])
-        assert search.state.slots[:, 3].sum() == 0
+            assert check(instance, plan).objective == pytest.approx(search.arrays.totals[CURRENT])
+        assert search.arrays.slots[:, IS_TOUCHED].sum() == 0
     search.restart()
-    assert search.state.totals[kernels.CURRENT] == pytest.approx(search.best)
+    assert search.arrays.totals[CURRENT] == pytest.approx(search.best)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, some_features, st.frozensets(st.sampled_from(TIMED), min_size=1, max_size=3))
+def test_timetables_cost_what_the_check_says(seed: int, features: frozenset[str], timed: frozenset[str]) -> None:
+    instance = random_rich(seed, 8, features | timed)
+    search = RichSearch.begin(instance, seed)
+    for _ in range(6):
+        search.run(5, 10.0, 1.0, 0.3)
+        plan, missing = search.current(), int(search.arrays.counters[NUM_REQUIRED_ABSENT])
+        assert not _breaches(instance, plan, missing)
+        if missing == 0:
+            assert check(instance, plan).objective == pytest.approx(search.arrays.totals[CURRENT])
+    if search.num_absent == 0:
+        verdict = check(instance, search.plan())
+        assert verdict.ok, verdict.violations
+        assert verdict.objective == pytest.approx(search.best)
 
 
 @settings(max_examples=40, deadline=None)
@@ -66,8 +77,11 @@ def test_the_cheapest_place_is_the_one_that_trying_all_finds(seed: int, features
         if not rest.stops or _worse(instance, rest) is None:
             continue
         search.place(RichRoutes((rest,)))
-        request = int(search.state.nodes[client, 3])
-        found = kernels._best_place(search.data, search.state, request, True, False, np.inf)
+        a, request = search.arrays, search.request_of(client)
+        found = best_place(
+            *(a.ways, a.seg, a.fleet, a.kinds, a.serves, a.near, a.nodes, a.slots, a.facts, a.requests, a.sequence),
+            *(a.rows, a.found, a.random, a.timetable, int(a.counters[IS_TIMED]), request, True, False, NONE, np.inf),
+        )
         tried = [
             RichRoute(rest.vehicle, (*rest.stops[:k], client, *rest.stops[k:])) for k in range(len(rest.stops) + 1)
         ]

@@ -7,11 +7,13 @@ import pytest
 
 from apportion.instances.reading import read
 from apportion.instances.rich_routing import RichRouting, VehicleType
+from apportion.instances.rich_rules import Lock
 from apportion.solvers.options import SolveOptions
+from apportion.solvers.rich_routing.bounds import assignment_bound
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Limit, Status
 from realdata import data_file
-from rich_random import optimum, random_rich
+from rich_random import FEATURES, TIMED, optimum, random_rich
 
 TINY = [frozenset(names) for names in ((), ("fleet",), ("depots", "windows"), ("pairs",), ("backhauls",), ("prizes",))]
 TINY += [frozenset(names) for names in (("groups", "fleet"), ("skills",), ("clock", "windows"), ("pairs", "windows"))]
@@ -72,3 +74,30 @@ def test_published_instances_get_a_plan_that_checks(file: str) -> None:
     assert result.status is Status.FEASIBLE, result.message
     assert result.verdict is not None
     assert result.verdict.ok
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_plan_costs_less_than_the_bound(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    features = frozenset(random.choice(FEATURES + TIMED, 4, replace=False).tolist())
+    instance = random_rich(seed, 7, features)
+    result = solve_instance(instance, SolveOptions(node_limit=100))
+    if result.plan is not None:
+        assert assignment_bound(instance) <= result.objective + 1e-6
+
+
+def test_a_route_under_way_that_breaks_the_rules_is_told() -> None:
+    line = np.abs(np.subtract.outer(np.arange(3.0), np.arange(3.0)))
+    truck = VehicleType(1, (1.0,))
+    instance = RichRouting.simple("line", line, [truck], delivery=[[0], [1], [1]], locks=(Lock(0, (1, 2)),))
+    result = solve_instance(instance, SolveOptions(node_limit=10))
+    assert result.status is Status.NO_SOLUTION
+    assert "under way" in result.native_status
+
+
+def test_a_larger_vehicle_takes_over_when_that_is_cheaper() -> None:
+    line = np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0)))
+    fleet = [VehicleType(4, (1.0,), fixed_cost=5.0), VehicleType(1, (4.0,), fixed_cost=9.0)]
+    instance = RichRouting.simple("line", line, fleet, delivery=[[0], [1], [1], [1], [1]])
+    result = solve_instance(instance, SolveOptions(node_limit=300))
+    assert result.objective == 17.0

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from apportion.instances.errors import BackendError, OptionError
 from apportion.instances.fleet import FleetAllocation
-from apportion.solvers.rounds.central import central_optimum
+from apportion.solvers.rounds.central import central_level, central_optimum, share_rows
 from apportion.solvers.rounds.fractions import (
     makespan_fractions,
     max_min_fractions,
@@ -39,6 +39,48 @@ def test_the_central_optimum_is_optimal(seed: int, columns: int, rows: int) -> N
 def test_an_infeasible_program_has_no_central_optimum() -> None:
     with pytest.raises(BackendError):
         central_optimum(np.ones(1), np.array([[1.0], [-1.0]]), np.array([1.0, -2.0]))
+
+
+def _level_written_out(
+    ratio: np.ndarray, has_row: np.ndarray, gpus: np.ndarray, capacity: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The slow twin: the same program as one matrix."""
+    usable = np.argwhere(ratio > 0)
+    matrix, right = share_rows(gpus, capacity, usable)
+    columns = len(usable)
+    rows = np.zeros((len(ratio), columns + 1))
+    rows[usable[:, 0], np.arange(columns)] = -ratio[usable[:, 0], usable[:, 1]]
+    rows[:, columns] = 1.0
+    must = np.flatnonzero(has_row)
+    full = np.vstack((np.hstack((matrix, np.zeros((len(matrix), 1)))), rows[must]))
+    objective = np.zeros(columns + 1)
+    objective[columns] = 1.0
+    answer = central_optimum(objective, full, np.concatenate((right, np.zeros(len(must)))))
+    x = np.zeros(ratio.shape)
+    x[usable[:, 0], usable[:, 1]] = answer[:columns]
+    return x, float(answer[columns])
+
+
+@pytest.mark.kernels
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 3), st.booleans())
+def test_the_central_level_is_that_of_the_whole_program(seed: int, jobs: int, types: int, alike: bool) -> None:
+    random = np.random.default_rng(seed)
+    ratio = random.uniform(0.2, 3.0, (jobs, types)) * (random.random((jobs, types)) < 0.85)
+    if alike:
+        ratio[:] = ratio[0]
+    has_row = (ratio.sum(axis=1) > 0).astype(np.int64)
+    if not has_row.any():
+        return
+    gpus, capacity = random.choice([1, 2, 4], jobs), random.integers(4, 20, types)
+    x, level = central_level(ratio, has_row, gpus, capacity)
+    _, highest = _level_written_out(ratio, has_row, gpus, capacity)
+    # of the many fractions that reach the level each method ends at one of its own
+    assert level == pytest.approx(highest, abs=1e-6)
+    assert ((ratio * x).sum(axis=1)[has_row > 0] >= level - 1e-6).all()
+    assert (x >= 0).all()
+    assert (x.sum(axis=1) <= 1 + 1e-6).all()
+    assert (gpus @ x <= capacity + 1e-5).all()
 
 
 def _fleet(seed: int, jobs: int) -> FleetAllocation:

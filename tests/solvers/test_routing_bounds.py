@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -11,14 +10,9 @@ from scipy import sparse
 from apportion.instances.generate.routing import generate_routing
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.solvers.routing.bounding import kernels
-from apportion.solvers.routing.bounding.columns import Columns, Labelling, Network
 from apportion.solvers.routing.bounding.edges import EdgeRelaxation, edge_costs, ways_bound
 from apportion.solvers.routing.bounds import whole
 from routing_brute import optimum, tiny
-
-
-def _never() -> bool:
-    return False
 
 
 def _endless() -> float:
@@ -33,22 +27,8 @@ def test_every_bound_on_the_way_lies_below_the_optimum(instance: VehicleRouting)
         return
     seen = [ways_bound(instance)]
     EdgeRelaxation(instance).improve(_endless, seen.append, 50, 10**6)
-    Columns(instance).improve(_endless, seen.append, 10**6)
     assert max(seen) <= best + 1e-6
     assert whole(instance, max(seen)) <= best + 1e-9
-
-
-@settings(max_examples=25, deadline=None)
-@given(tiny)
-def test_columns_close_the_gap_that_routes_leave(instance: VehicleRouting) -> None:
-    """With every ng-set complete the relaxation is over elementary routes: at most small integrality gaps remain."""
-    best = optimum(instance)
-    if best == inf:
-        return
-    columns = Columns(instance)
-    columns.improve(_endless, lambda _: None, 10**6)
-    assert columns.converged
-    assert 0.7 * best - 1e-9 <= columns.bound <= best + 1e-6
 
 
 def test_bounds_are_true_while_the_lp_lacks_edges_and_cuts() -> None:
@@ -62,18 +42,6 @@ def test_bounds_are_true_while_the_lp_lacks_edges_and_cuts() -> None:
     assert ways_bound(instance) <= final.bound
 
 
-def test_an_early_stop_of_columns_leaves_a_true_bound() -> None:
-    instance = generate_routing(2, clients=30, time_windows=True)
-    bounds: list[float] = []
-    full = Columns(instance)
-    full.improve(_endless, bounds.append, 10**7)
-    assert full.converged
-    assert bounds == sorted(bounds)
-    stopped = Columns(instance)
-    stopped.improve(_endless, lambda _: None, 2000)
-    assert stopped.bound <= full.bound + 1e-6
-
-
 def test_no_time_leaves_the_bound_that_there_is() -> None:
     instance = generate_routing(1, clients=40)
     relaxation = EdgeRelaxation(instance)
@@ -82,12 +50,6 @@ def test_no_time_leaves_the_bound_that_there_is() -> None:
     relaxation.improve(_endless, lambda _: None, 10**3, 200)
     assert relaxation.pivots < 2000
     assert relaxation.bound > 0.0
-
-
-def test_too_few_labels_prove_nothing() -> None:
-    network = Network.of(generate_routing(3, clients=30, time_windows=True))
-    complete, _, _ = Labelling(network, most_labels=20).cheapest(np.full(31, 50.0), kernels.EXACT, _never)
-    assert not complete
 
 
 def test_capacity_cuts_match_a_naive_count() -> None:
@@ -119,47 +81,6 @@ def test_capacity_cuts_match_a_naive_count() -> None:
         within = weights[np.ix_(inside, inside)].sum() / 2.0
         naive = within - len(inside) + np.ceil(demand[inside].sum() / capacity)
         assert violations[position] == pytest.approx(naive)
-
-
-def _naive_cheapest(instance: VehicleRouting, duals: np.ndarray, near: list[set[int]]) -> float:
-    """Every ng-route by depth-first search, no dominance."""
-    best = inf
-
-    def go(here: int, time: float, load: float, cost: float, seen: frozenset[int]) -> None:
-        nonlocal best
-        for there in range(1, instance.num_clients + 1):
-            if there in seen or there == here:
-                continue
-            arrives = time + (instance.service[here] if here else 0.0) + instance.duration[here, there]
-            begins = max(arrives, instance.ready[there])
-            if begins > instance.due[there] or load + instance.demand[there] > instance.capacity:
-                continue
-            total = cost + instance.distance[here, there] - duals[there]
-            if begins + instance.service[there] + instance.duration[there, 0] <= instance.due[0]:
-                best = min(best, total + instance.distance[there, 0] - duals[0])
-            kept = frozenset((seen | {here, there}) & near[there]) | {there}
-            go(there, begins, load + instance.demand[there], total, kept)
-
-    go(0, float(instance.ready[0]), 0.0, 0.0, frozenset())
-    return best
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("ng_size", [1, 3, 7])
-def test_labelling_finds_the_cheapest_ng_route(seed: int, ng_size: int) -> None:
-    instance = generate_routing(seed, clients=7, time_windows=True, window_width=40.0)
-    network = Network.of(instance, ng_size)
-    duals = np.random.default_rng(seed).uniform(0.0, 120.0, 8)
-    duals[0] = -5.0
-    complete, costs, routes = Labelling(network).cheapest(duals, kernels.EXACT, _never)
-    assert complete
-    near = [set(row.tolist()) for row in network.near]
-    expected = _naive_cheapest(instance, duals, near)
-    assert costs.min() == pytest.approx(expected)
-    if expected < -1e-6:
-        stops = (0, *routes[0], 0)
-        cost = sum(instance.distance[a, b] for a, b in pairwise(stops)) - sum(duals[list(routes[0])]) - duals[0]
-        assert cost == pytest.approx(expected)
 
 
 def test_edges_that_windows_forbid_are_gone() -> None:

@@ -14,6 +14,7 @@ from apportion.instances.routing import Routes, VehicleRouting
 from apportion.models.checking import check
 from apportion.models.routing.check import follow
 from apportion.solvers.routing import kernels
+from apportion.solvers.routing.annealing import kernels as annealing
 from apportion.solvers.routing.search import Search, construction_order, nearest, scale_of
 from routing_brute import random_instance, route_distance, route_is_feasible
 
@@ -35,22 +36,44 @@ def _search(instance: VehicleRouting, routes: tuple[tuple[int, ...], ...]) -> Se
 
 def _current(search: Search) -> list[tuple[int, ...]]:
     """The routes as the chains say, forwards, after checking that backwards says the same."""
-    nodes, fleet = search.state.nodes, search.state.fleet
+    data, nodes, facts, fleet = search.data, search.state.nodes, search.state.facts, search.state.fleet
     routes = []
-    for route in range(fleet.shape[1] - 1):
-        forwards, client = [], int(fleet[kernels.FIRST, route])
+    for route in range(len(fleet)):
+        forwards, client = [], int(fleet[route, kernels.FIRST])
         while client:
             forwards.append(client)
-            assert nodes[kernels.ROUTE, client] == route
-            client = int(nodes[kernels.SUCC, client])
-        backwards, client = [], int(fleet[kernels.LAST, route])
+            after = int(nodes[client, kernels.SUCC])
+            assert nodes[client, kernels.ROUTE] == route
+            assert facts[client, kernels.GO] == data.distance[client, after]
+            assert facts[client, kernels.GO_TIME] == data.duration[client, after]
+            client = after
+        backwards, client = [], int(fleet[route, kernels.LAST])
         while client:
             backwards.append(client)
-            client = int(nodes[kernels.PRED, client])
+            client = int(nodes[client, kernels.PRED])
         assert forwards == backwards[::-1]
-        assert len(forwards) == fleet[kernels.SIZE, route]
+        assert len(forwards) == fleet[route, kernels.SIZE]
+        assert search.state.lists[kernels.SLOTS, fleet[route, kernels.PLACE]] == route
+        assert (fleet[route, kernels.PLACE] < search.state.counters[kernels.NUM_USED]) == bool(forwards)
         routes.append(tuple(forwards))
     return routes
+
+
+def _times_are_right(search: Search, routes: list[tuple[int, ...]]) -> None:
+    """EARLY and LATE of every client against two plain loops."""
+    facts, duration = search.state.facts, search.data.duration
+    for route in routes:
+        here, leaves = 0, facts[0, kernels.EARLY]
+        for client in route:
+            begins = max(leaves + duration[here, client], facts[client, kernels.READY])
+            assert facts[client, kernels.EARLY] == pytest.approx(begins)
+            here, leaves = client, begins + facts[client, kernels.SERVICE]
+        after, latest = 0, facts[0, kernels.LATE]
+        for client in route[::-1]:
+            latest -= duration[client, after] + facts[client, kernels.SERVICE]
+            latest = min(latest, facts[client, kernels.DUE])
+            assert facts[client, kernels.LATE] == pytest.approx(latest)
+            after = client
 
 
 def _some_feasible_route(instance: VehicleRouting, seed: int) -> tuple[int, ...]:
@@ -73,10 +96,10 @@ def test_times_and_cost_of_a_route(seed: int) -> None:
     assert kernels.route_cost(search.data.distance, search.state.nodes, search.state.fleet, 0) == pytest.approx(
         route_distance(instance, route)
     )
-    early = search.state.times[kernels.EARLY, list(route)]
+    early = search.state.facts[list(route), kernels.EARLY]
     assert early.tolist() == pytest.approx(follow(instance, route).begins[:-1])
     for place, client in enumerate(route):
-        latest = float(search.state.times[kernels.LATE, client])
+        latest = float(search.state.facts[client, kernels.LATE])
         assert _in_time_from(instance, route[place:], latest)
         assert not _in_time_from(instance, route[place:], latest + 1.0)
 
@@ -104,25 +127,17 @@ def test_the_cheapest_place_is_the_one_that_trying_all_finds(seed: int, timed: b
     search = _search(instance, (route,))
     data, state = search.data, search.state
     for client in set(range(1, 8)) - set(route):
-        room = data.capacity - float(instance.demand[client])
-        delta, _, before = kernels.cheapest_anywhere(
-            data.distance,
-            data.duration,
-            data.facts,
-            room,
-            timed,
-            state.nodes,
-            state.fleet,
-            state.load,
-            state.times,
-            client,
+        used = state.counters[kernels.NUM_USED]
+        delta, _, before = annealing.cheapest_anywhere(
+            data, state.nodes, state.facts, state.fleet, state.load, state.lists, used, client
         )
         tried = [(*route[:k], client, *route[k:]) for k in range(len(route) + 1)]
         costs = [route_distance(instance, t) for t in tried if route_is_feasible(instance, t)]
         expected = min(costs, default=inf) - route_distance(instance, route)
         assert delta == pytest.approx(expected)
         if expected < inf:
-            kernels.insert(data.facts, state.nodes, state.fleet, state.load, client, 0, before)
+            state_arrays = state.nodes, state.facts, state.fleet, state.load, state.lists, state.counters
+            kernels.link(data.distance, data.duration, *state_arrays, client, 0, before)
             after = _current(search)[0]
             assert route_distance(instance, after) == pytest.approx(min(costs))
             return
@@ -139,14 +154,14 @@ def test_the_state_stays_whole_through_accepted_and_refused_iterations(
     for _ in range(20):
         search.run(7, temperature, 1.0, 0.3)
         routes = [route for route in _current(search) if route]
+        if timed:
+            _times_are_right(search, routes)
         verdict = check(instance, Routes(tuple(routes)))
         assert verdict.ok, verdict.violations
         assert verdict.objective * search.scale == pytest.approx(search.state.totals[kernels.CURRENT])
         assert search.best <= verdict.objective + 1e-6
-        assert search.state.fleet[kernels.IS_TOUCHED].sum() == 0
-        free = search.state.fleet[kernels.FREE, : search.state.counters[kernels.NUM_FREE]]
-        sizes = search.state.fleet[kernels.SIZE, :-1]
-        assert sorted(free.tolist()) == np.flatnonzero(sizes == 0).tolist()
+        assert search.state.fleet[:, kernels.IS_CHANGED].sum() == 0
+        assert check(instance, search.plan()).objective == pytest.approx(search.best)
         for route, clients in enumerate(_current(search)):
             assert search.state.load[route] == pytest.approx(instance.demand[list(clients)].sum())
     search.restart()
@@ -203,3 +218,45 @@ def test_scale_makes_distances_whole_or_says_that_nothing_does() -> None:
     assert scale_of(generate_routing(1, clients=5, time_windows=True)) == 10.0
     thirds = np.full((3, 3), 1.0 / 3.0)
     assert scale_of(VehicleRouting.capacitated("thirds", thirds, [0, 1, 1], 2)) == 0.0
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.booleans())
+def test_savings_give_a_plan(seed: int, timed: bool) -> None:
+    instance = random_instance(seed, 8, timed=timed, symmetric=seed % 2 == 0)
+    alone = Routes(tuple((client,) for client in range(1, 9)))
+    if not check(instance, alone).ok:
+        return
+    merged = Search.begin(instance, 1).merged(instance)
+    verdict = check(instance, merged)
+    assert verdict.ok, verdict.violations
+    assert verdict.objective <= check(instance, alone).objective + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_taking_out_and_putting_back_restores_everything(seed: int) -> None:
+    instance = generate_routing(seed % 50, clients=15, time_windows=True)
+    search = Search.begin(instance, 1)
+    search.place(search.merged(instance), construction_order(instance))
+    data, state = search.data, search.state
+    arrays = state.nodes, state.facts, state.fleet, state.load, state.lists, state.counters
+    before, random, log = _current(search), np.random.default_rng(seed), []
+    cost = float(state.totals[kernels.CURRENT])
+    for client in (random.permutation(15)[:6] + 1).tolist():
+        place = int(state.nodes[client, kernels.ROUTE]), int(state.nodes[client, kernels.PRED])
+        cost += kernels.unlink(data.distance, data.duration, *arrays, client)
+        log.append((client, *place))
+        now = kernels.total_cost(data.distance, state.nodes, state.fleet, state.lists, state.counters[kernels.NUM_USED])
+        assert now == pytest.approx(cost)
+    for client, route, after in log[::-1]:
+        kernels.link(data.distance, data.duration, *arrays, client, route, after)
+    assert _current(search) == before
+
+
+def test_a_special_iteration_is_rarer_where_it_succeeds_less_often() -> None:
+    totals = np.zeros(kernels.NUM_TOTALS)
+    totals[[kernels.GAIN, kernels.GAIN_OPENING]] = 0.04, 0.02
+    assert annealing.rate(totals, kernels.GAIN_OPENING, 0.1) == pytest.approx(0.05)
+    totals[kernels.GAIN_OPENING] = 0.0
+    assert 0.0 < annealing.rate(totals, kernels.GAIN_OPENING, 0.1) < 0.03

@@ -1,12 +1,9 @@
-"""Compiled parts of the bounds: separation of rounded capacity cuts, and labelling over ng-routes.
+"""Compiled parts of the rows: coefficients of routes, and separation of capacity cuts and subset-row cuts.
 
 References
 ----------
 Augerat, P., Belenguer, J. M., Benavent, E., Corberan, A., Naddef, D. (1998). Separating capacity constraints in the
 CVRP using tabu search. European Journal of Operational Research 106(2-3), 546-557.
-
-Baldacci, R., Mingozzi, A., Roberti, R. (2011). New route relaxation and pricing strategies for the vehicle routing
-problem. Operations Research 59(5), 1269-1283.
 """
 
 from __future__ import annotations
@@ -18,14 +15,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Flags = NDArray[np.bool_]
-Long = NDArray[np.int64]
-
-NONE = -1
-NODE, MASK, PARENT, NEXT_AT_NODE, NEXT_IN_BUCKET, DEAD = range(6)
-TIME, LOAD, COST = range(3)
-NUM_LABELS, BUCKET, POSITION, NUM_EXTENDED = range(4)
-FINISHED, PAUSED, FULL = range(3)
-BY_TIME, BY_LOAD, EXACT = range(3)
 
 
 @numba.njit(cache=True)
@@ -83,144 +72,93 @@ def grow_cuts(
 
 
 @numba.njit(cache=True)
-def _dominated(
-    labels: Ints,
-    amounts: Floats,
-    at_node: Ints,
-    node: int,
-    time: float,
-    load: float,
-    cost: float,
-    mask: int,
-    care: int,
-) -> bool:
-    """Whether a label at ``node`` is no better than a known one; known ones that it beats die."""
-    before, label = NONE, at_node[node]
-    while label != NONE:
-        after = labels[NEXT_AT_NODE, label]
-        sooner = time - amounts[TIME, label]
-        lighter = load - amounts[LOAD, label] if care > BY_TIME else 0.0
-        known = labels[MASK, label] if care == EXACT else mask
-        cheaper = cost - amounts[COST, label]
-        if sooner >= 0.0 and lighter >= 0.0 and cheaper >= 0.0 and known & mask == known:
-            return True
-        if sooner <= 0.0 and lighter <= 0.0 and cheaper <= 0.0 and known & mask == mask:
-            labels[DEAD, label] = 1
-            if before == NONE:
-                at_node[node] = after
-            else:
-                labels[NEXT_AT_NODE, before] = after
-        else:
-            before = label
-        label = after
-    return False
+def entries(flat: Ints, starts: Ints, inside: Flags, coefficients: Floats) -> None:
+    """How often each route enters each set: ``coefficients`` (routes, sets); ``flat[starts[r]:starts[r + 1]]``."""
+    for route in range(len(starts) - 1):
+        for row in range(len(inside)):
+            before, count = False, 0
+            for place in range(starts[route], starts[route + 1]):
+                now = inside[row, flat[place]]
+                if now and not before:
+                    count += 1
+                before = now
+            coefficients[route, row] = count
 
 
 @numba.njit(cache=True)
-def extend_labels(
-    starts: Ints,
-    ends: Ints,
-    reduced: Floats,
-    takes: Floats,
-    ready: Floats,
-    due: Floats,
-    demand: Floats,
-    capacity: float,
-    near: Ints,
-    near_position: NDArray[np.int8],
-    care: int,
-    labels: Ints,
-    amounts: Floats,
-    at_node: Ints,
-    bucket_first: Ints,
-    bucket_last: Ints,
-    width: float,
-    best_cost: Floats,
-    best_label: Ints,
-    progress: Long,
-    most_extended: int,
-) -> int:
-    """Extend labels in order of time until none is left, ``most_extended`` are done, or the room for labels is full.
+def second_visits(flat: Ints, starts: Ints, inside: Flags, memory: Flags, coefficients: Floats) -> None:
+    """The coefficients of routes in subset-row cuts: every second visit to the set without leaving the memory."""
+    for route in range(len(starts) - 1):
+        for row in range(len(inside)):
+            odd, count = False, 0
+            for place in range(starts[route], starts[route + 1]):
+                client = flat[place]
+                if not memory[row, client]:
+                    odd = False
+                elif inside[row, client]:
+                    count += odd
+                    odd = not odd
+            coefficients[route, row] = count
 
-    Return FINISHED, PAUSED (call again to go on) or FULL. ``starts`` and ``ends`` list the arcs from each location to
-    clients. ``near`` (n + 1, g) holds the ng-set of each client, itself first, and ``near_position`` (n + 1, n + 1)
-    the place of one client in the set of another, or -1. ``care`` says what dominance compares: BY_TIME time and cost,
-    BY_LOAD also load, EXACT also the clients seen; the first two lose routes. ``best_cost`` and ``best_label``
-    (n + 1,) receive the cheapest complete route by last client.
+
+@numba.njit(cache=True)
+def violated_triples(visits: Ints, values: Floats, together: Floats, least: float, found: Ints, by: Floats) -> int:
+    """Triples of clients that more than one route serves twice: into ``found`` (rows, 3) and ``by``; return how many.
+
+    ``visits`` (columns, n + 1) counts; ``together`` (n + 1, n + 1) is how much of the columns sees both clients, on
+    the diagonal how much sees one twice.
     """
-    home_closes = due[0]
-    extended = 0
-    while progress[BUCKET] < len(bucket_first):
-        bucket = progress[BUCKET]
-        label = bucket_first[bucket] if progress[POSITION] == NONE else labels[NEXT_IN_BUCKET, progress[POSITION]]
-        if label == NONE:
-            progress[BUCKET] += 1
-            progress[POSITION] = NONE
-            continue
-        progress[POSITION] = label
-        if labels[DEAD, label] != 0:
-            continue
-        if extended >= most_extended:
-            progress[POSITION] = NONE
-            bucket_first[bucket] = label
-            return PAUSED
-        extended += 1
-        progress[NUM_EXTENDED] += 1
-        here, mask = labels[NODE, label], labels[MASK, label]
-        for arc in range(starts[here], starts[here + 1]):
-            there = ends[arc]
-            place = near_position[here, there]
-            if here != 0 and place >= 0 and (mask >> place) & 1:
-                continue
-            load = amounts[LOAD, label] + demand[there]
-            if load > capacity:
-                continue
-            time = max(amounts[TIME, label] + takes[here, there], ready[there])
-            if time > due[there]:
-                continue
-            cost = amounts[COST, label] + reduced[here, there]
-            seen = 1
-            if here != 0:
-                for bit in range(near.shape[1]):
-                    if (mask >> bit) & 1:
-                        moved = near_position[there, near[here, bit]]
-                        if moved > 0:
-                            seen |= 1 << moved
-            if _dominated(labels, amounts, at_node, there, time, load, cost, seen, care):
-                continue
-            new = progress[NUM_LABELS]
-            if new >= labels.shape[1]:
-                return FULL
-            progress[NUM_LABELS] += 1
-            labels[NODE, new] = there
-            labels[MASK, new] = seen
-            labels[PARENT, new] = label
-            labels[DEAD, new] = 0
-            labels[NEXT_AT_NODE, new] = at_node[there]
-            at_node[there] = new
-            amounts[TIME, new] = time
-            amounts[LOAD, new] = load
-            amounts[COST, new] = cost
-            into = min(len(bucket_first) - 1, max(bucket, int((time - ready[0]) / width)))
-            labels[NEXT_IN_BUCKET, new] = NONE
-            if bucket_first[into] == NONE:
-                bucket_first[into] = new
-            else:
-                labels[NEXT_IN_BUCKET, bucket_last[into]] = new
-            bucket_last[into] = new
-            total = cost + reduced[there, 0]
-            if total < best_cost[there] and time + takes[there, 0] <= home_closes:
-                best_cost[there] = total
-                best_label[there] = new
-    return FINISHED
+    size = visits.shape[1]
+    count = 0
+    for one in range(1, size):
+        for two in range(one + 1, size):
+            base = together[one, two] + together[one, one] + together[two, two]
+            for three in range(two + 1, size):
+                most = base + together[one, three] + together[two, three] + together[three, three]
+                if most <= 1.0 + least:
+                    continue
+                total = 0.0
+                for column in range(len(visits)):
+                    seen = visits[column, one] + visits[column, two] + visits[column, three]
+                    total += values[column] * (seen // 2)
+                if total > 1.0 + least and count < len(found):
+                    found[count, 0], found[count, 1], found[count, 2] = one, two, three
+                    by[count] = total - 1.0
+                    count += 1
+    return count
 
 
 @numba.njit(cache=True)
-def trace_back(labels: Ints, label: int, into: Ints) -> int:
-    """Write the clients of the route that ends in ``label`` to ``into``, last first; return how many."""
-    count = 0
-    while labels[NODE, label] != 0:
-        into[count] = labels[NODE, label]
-        count += 1
-        label = labels[PARENT, label]
-    return count
+def improve_sets(used: Floats, demand: Floats, capacity: float, sets: Flags) -> None:
+    """Add and drop single clients while that makes a set lack more vehicles; ``sets`` (rows, n + 1) change in place."""
+    size = len(demand)
+    joined = np.zeros(size)
+    for row in range(len(sets)):
+        load = 0.0
+        for client in range(size):
+            joined[client] = 0.0
+        for client in range(1, size):
+            if sets[row, client]:
+                load += demand[client]
+                for other in range(size):
+                    joined[other] += used[client, other]
+        for _ in range(size):
+            best, chosen = 1e-6, 0
+            now = np.ceil(load / capacity - 1e-9)
+            for client in range(1, size):
+                degree = 2.0
+                if sets[row, client]:
+                    then = np.ceil((load - demand[client]) / capacity - 1e-9)
+                    change = (then - now) + degree / 2.0 - joined[client]
+                else:
+                    then = np.ceil((load + demand[client]) / capacity - 1e-9)
+                    change = (then - now) - degree / 2.0 + joined[client]
+                if change > best:
+                    best, chosen = change, client
+            if chosen == 0:
+                break
+            sign = -1.0 if sets[row, chosen] else 1.0
+            sets[row, chosen] = not sets[row, chosen]
+            load += sign * demand[chosen]
+            for other in range(size):
+                joined[other] += sign * used[chosen, other]

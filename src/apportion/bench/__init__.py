@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apportion.bench.registry import Context, Measurement, Row, Spec, Target, spec, specs_of, suite_names
-from apportion.bench.runner import render_table, run_suite
+from apportion.bench.runner import render_protocols, render_table, run_suite
 
 __all__ = [
     "Context",
@@ -11,6 +11,7 @@ __all__ = [
     "Row",
     "Spec",
     "Target",
+    "render_protocols",
     "render_table",
     "run_suite",
     "spec",

@@ -43,6 +43,7 @@ class Measurement:
     """One figure of a case. ``peer`` is None when there is no peer or it is missing; ``note`` says why.
 
     ``ours`` and ``peer`` are medians over ``seeds`` or repeats; ``spread`` is (max - min) / median of ours.
+    ``published`` is what others have published for the case, ``reproduced`` what their rule gives here.
     """
 
     case: str
@@ -55,6 +56,8 @@ class Measurement:
     cpu_s: float = 0.0
     spread: float = 0.0
     note: str = ""
+    published: float | None = None
+    reproduced: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -82,9 +85,12 @@ class Row:
     spread: float
     note: str
     versions: Mapping[str, str]
+    part: str = ""
+    published: float | None = None
+    reproduced: float | None = None
 
     @classmethod
-    def of(cls, suite: str, measured: Measurement, versions: Mapping[str, str]) -> Row:
+    def of(cls, suite: str, measured: Measurement, versions: Mapping[str, str], part: str = "") -> Row:
         """Judge a measurement."""
         target = measured.target
         return cls(
@@ -102,6 +108,9 @@ class Row:
             spread=measured.spread,
             note=measured.note,
             versions=versions,
+            part=part,
+            published=measured.published,
+            reproduced=measured.reproduced,
         )
 
 

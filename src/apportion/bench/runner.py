@@ -22,6 +22,8 @@ _PEERS = ("pyomo", "linopy", "pyvrp")
 _LONG = 1e5
 _COLUMNS = ("case", "metric", "ours", "peer", "peer_name", "ratio", "target", "holds", "spread", "note")
 _HEADINGS = ("case", "metric", "ours", "peer", "against", "ratio", "target", "holds", "spread", "note")
+_PROTOCOL = ("case", "metric", "published", "reproduced", "ours", "target", "holds", "cpu_s")
+_PROTOCOL_HEADINGS = ("case", "metric", "published", "reproduced", "ours", "target", "holds", "CPU s")
 
 
 def run_suite(
@@ -80,7 +82,7 @@ def _rows(specs: Sequence[Spec], context: Context) -> Iterator[Row]:
     known = {**versions(), **_peer_versions()}
     for registered in specs:
         for measured in registered.measure(context):
-            yield Row.of(registered.suite, measured, known)
+            yield Row.of(registered.suite, measured, known, registered.name)
 
 
 def _data_folder(given: Path | None) -> Path | None:
@@ -107,9 +109,26 @@ def _plain(row: Row) -> dict[str, object]:
 
 def render_table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    body = [[_cell(getattr(row, column)) for column in _COLUMNS] for row in rows]
-    widths = [max(len(line[i]) for line in [list(_HEADINGS), *body]) for i in range(len(_COLUMNS))]
-    lines = [list(_HEADINGS), ["-" * width for width in widths], *body]
+    return _markdown(_HEADINGS, [[_cell(getattr(row, column)) for column in _COLUMNS] for row in rows])
+
+
+def render_protocols(rows: Sequence[Row]) -> str:
+    """One Markdown table for each part that has published figures: published, reproduced, ours, CPU seconds.
+
+    Empty when no row has any.
+    """
+    tables = []
+    for part in dict.fromkeys(row.part for row in rows):
+        some = [row for row in rows if row.part == part and row.published is not None]
+        if some:
+            body = [[_cell(getattr(row, column)) for column in _PROTOCOL] for row in some]
+            tables.append(f"{part}\n\n{_markdown(_PROTOCOL_HEADINGS, body)}")
+    return "\n\n".join(tables)
+
+
+def _markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in [headings, *body]) for i in range(len(headings))]
+    lines = [headings, ["-" * width for width in widths], *body]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
 

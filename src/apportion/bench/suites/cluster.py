@@ -146,7 +146,7 @@ def online(context: Context) -> Iterator[Measurement]:
         ours, fgd = played["least-loss"], played["fgd"]
         gains.append(ours.percent - fgd.percent)
         yield Measurement(
-            f"{workload.name}, least-loss",
+            f"{workload.name}, least-loss against FGD",
             _ALLOCATED,
             ours.percent,
             fgd.percent,
@@ -155,6 +155,8 @@ def online(context: Context) -> Iterator[Measurement]:
             workload.seeds,
             ours.cpu_s,
             note=_published_note(workload),
+            published=workload.published.get("fgd"),
+            reproduced=fgd.percent,
         )
         if workload.name in ("default", "generated"):
             yield from _decisions(workload, ours)
@@ -244,6 +246,7 @@ def admission(context: Context) -> Iterator[Measurement]:
             workload.seeds,
             spent,
             note=f"{fmean(waiting):.0f} of {len(replays[0].choices)} tasks waited, at most {max(0, longest)} arrivals",
+            published=workload.published.get("fgd"),
         )
 
 
@@ -272,4 +275,6 @@ def batch(context: Context) -> Iterator[Measurement]:
             (seed,),
             spent,
             note=f"bound {share * result.bounds.dual:.3f} %, gap {100 * result.bounds.gap:.3f} %, {spent:.1f} CPU s",
+            published=workload.published.get("fgd"),
+            reproduced=sorted_fgd,
         )

@@ -1,0 +1,1 @@
+"""Security-constrained commitment: the network, the formulation, the independent check."""

@@ -1,0 +1,1 @@
+"""Prices and uplift of a solved unit commitment."""

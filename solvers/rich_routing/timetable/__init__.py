@@ -1,0 +1,1 @@
+"""Driving routes stop by stop, compiled."""

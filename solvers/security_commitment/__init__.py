@@ -1,0 +1,1 @@
+"""Security-constrained commitment: relaxation, screening, neighbourhoods, proof."""
