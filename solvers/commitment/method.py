@@ -54,7 +54,8 @@ HULL_TOLERANCE = 1e-4
 """How far the price search may stay below the best bound that prices can prove, as a fraction."""
 
 import os
-PRESOLVE = os.environ.get('PRE','0')=='1'
+
+PRESOLVE = os.environ.get("PRE", "0") == "1"
 _WHOLE = 1e-6
 _ALMOST = 0.99
 """A restricted program closes a little more than the gap, for the dispatch in full to be as good."""

@@ -11,7 +11,9 @@ from apportion.scheduling.simulator.run import simulate
 
 def test_the_quick_cases_measure_generated_traces() -> None:
     rows = [row for measure in (gavel, shockwave, continuous, scale) for row in measure(Context(quick=True))]
-    assert [row.case for row in rows] == [name for name in ("gavel", "shockwave", "continuous", "scale") for _ in (1, 2)]
+    assert [row.case for row in rows] == [
+        name for name in ("gavel", "shockwave", "continuous", "scale") for _ in (1, 2)
+    ]
     assert all(row.ours > 0 for row in rows)
 
 
