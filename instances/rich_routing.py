@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isfinite, isnan
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 
@@ -143,8 +143,8 @@ class RichRouting:
     groups: tuple[tuple[int, ...], ...] = ()
     pairs: tuple[tuple[int, int], ...] = ()
     backhauls_last: bool = False
-    soft_due: Floats = field(default=None, repr=False)  # type: ignore[assignment]
-    late_cost: Floats = field(default=None, repr=False)  # type: ignore[assignment]
+    soft_due: Floats = field(default=cast(Floats, None), repr=False)
+    late_cost: Floats = field(default=cast(Floats, None), repr=False)
     traffic: Traffic | None = None
     balance: Balance | None = None
     locks: tuple[Lock, ...] = ()

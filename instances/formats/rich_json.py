@@ -217,11 +217,12 @@ def _or_none(value: float) -> float | None:
 
 
 def _vehicle(row: VehicleRow) -> VehicleType:
-    given = row.model_dump()
+    given: dict[str, Any] = row.model_dump()
     given |= {name: _or_inf(given[name]) for name in _OPEN}
     given["serves"] = None if row.serves is None else frozenset(row.serves)
     given["breaks"] = tuple(Break(**rest.model_dump()) for rest in row.breaks)
-    return VehicleType(**(given | {"capacity": tuple(row.capacity)}))
+    given["capacity"] = tuple(row.capacity)
+    return VehicleType(**given)
 
 
 def _traffic(row: TrafficRow | None) -> Traffic | None:

@@ -24,8 +24,8 @@ _LEAST_CAP_S = 1.0
 _ROUNDS_BEFORE_DROPPING = 4
 _HOPELESS = 1.5
 _LIMITS = (
-    "Advice on solver and settings for programs like {family}, of about these sizes. Times depend on the machine and on "
-    "versions; the answers do not."
+    "Advice on solver and settings for programs like {family}, of about these sizes. "
+    "Times depend on the machine and on versions; the answers do not."
 )
 
 

@@ -148,7 +148,7 @@ def _fleet(instance: RichRouting) -> Floats:
         costs = v.fixed_cost, v.distance_cost, v.time_cost
         limits = v.ready, v.due, v.most_duration, v.most_distance, v.overtime_after, v.overtime_cost
         rows.append([*costs, *limits, *v.capacity])
-    return np.minimum(np.array(rows), _NO_LIMIT)
+    return np.asarray(np.minimum(np.array(rows), _NO_LIMIT), np.float64)
 
 
 def _families(instance: RichRouting) -> list[int]:

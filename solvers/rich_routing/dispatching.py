@@ -104,7 +104,7 @@ def _too_late(instance: VehicleRouting, requests: Requests, epoch: int) -> np.nd
     leaves = epoch * EPOCH + MARGIN
     arrives = np.maximum(leaves + instance.duration[0, requests.place], requests.ready)
     back = arrives + requests.service + instance.duration[requests.place, 0]
-    return (arrives > requests.due) | (back > instance.due[0])
+    return np.asarray((arrives > requests.due) | (back > instance.due[0]), np.bool_)
 
 
 def _problem(
@@ -202,7 +202,7 @@ def _shares(problem: RichRouting, stops: tuple[int, ...]) -> Floats:
     saved = np.maximum(travel[before, here] + travel[here, after] - travel[before, after], 0.0)
     rest = max(0.0, _driving(problem, stops) - float(saved.sum()))
     weight = load / load.sum() if load.sum() > 0 else np.full(len(here), 1.0 / len(here))
-    return saved + rest * weight
+    return np.asarray(saved + rest * weight, np.float64)
 
 
 def run_day(instance: VehicleRouting, policy: Policy = "prices", *, seed: int = 0, effort: Effort | None = None) -> Day:

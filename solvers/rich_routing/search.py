@@ -169,7 +169,8 @@ class RichSearch:
         """One route in the words of the instance, with the places of its breaks."""
         if length == 0:
             return None
-        a, breaks = self.arrays, ()
+        a = self.arrays
+        breaks: tuple[int, ...] = ()
         if a.timetable.breaks.shape[1] > 0:
             a.rows[SCRATCH, :length] = rows[slot, :length]
             arrays = a.ways, a.seg, a.fleet, a.nodes, a.slots, a.timetable, a.rows

@@ -163,7 +163,7 @@ def unlink(
         load[route] = 0.0
         counters[NUM_USED] -= 1
         _swap_slots(fleet, lists, fleet[route, PLACE], counters[NUM_USED])
-    return delta
+    return float(delta)
 
 
 @numba.njit(cache=True)

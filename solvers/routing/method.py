@@ -94,7 +94,7 @@ class _Run:
     def _hot(self, iterations: float) -> float:
         """The first temperature of a cycle of so many iterations: a short one must not lose what there is."""
         each = iterations / float(max(1, self.instance.num_clients))
-        return min(HOTTEST, max(3.0 * COLD, HOT * (each / HOT_AT) ** HOT_POWER))
+        return float(min(HOTTEST, max(3.0 * COLD, HOT * (each / HOT_AT) ** HOT_POWER)))
 
     def _goes_by_time(self) -> bool:
         by_work = self.options.node_limit is not None or self.options.deterministic

@@ -13,6 +13,7 @@ from math import inf
 import numpy as np
 
 from apportion.instances.core import Sense
+from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.solvers.backends import backend_named
@@ -79,7 +80,11 @@ class RoutePool:
         now = sum(cost for cost, in_use in zip((cost for cost, _ in kept), start, strict=True) if in_use)
         silent = Monitor(Sense.MINIMISE, None, seconds, monitor.cancelled)
         ours = SolveOptions(seed=options.seed, gap=0.0, node_limit=_MOST_NODES, deterministic=seconds == inf)
-        values = backend_named("highs").run(self._program(kept), ours, silent, start).values
+        try:
+            values = backend_named("highs").run(self._program(kept), ours, silent, start).values
+        except BackendError as failure:  # HiGHS gives up on some programs; the plan there is stays
+            monitor.log(f"set partitioning is left out: {failure}")
+            return None
         if values is None:
             return None
         picked = [position for position, value in enumerate(values) if value > 0.5]

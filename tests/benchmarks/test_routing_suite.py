@@ -13,7 +13,7 @@ from apportion.models.checking import CHECKS
 
 
 def test_the_cases_are_registered() -> None:
-    assert [spec.name for spec in specs_of("routing")] == ["cvrp", "vrptw", "rich"]
+    assert {"cvrp", "vrptw", "xxl", "rich"} <= {spec.name for spec in specs_of("routing")}
     assert RichRouting.problem in CHECKS
 
 

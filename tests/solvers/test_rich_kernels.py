@@ -78,6 +78,7 @@ def test_the_cheapest_place_is_the_one_that_trying_all_finds(seed: int, features
             continue
         search.place(RichRoutes((rest,)))
         a, request = search.arrays, search.request_of(client)
+        assert request is not None
         found = best_place(
             *(a.ways, a.seg, a.fleet, a.kinds, a.serves, a.near, a.nodes, a.slots, a.facts, a.requests, a.sequence),
             *(a.rows, a.found, a.random, a.timetable, int(a.counters[IS_TIMED]), request, True, False, NONE, np.inf),

@@ -92,7 +92,7 @@ def _take_out(data: Data, state: State, client: int, num_out: int) -> float:
     lists[OUT_AFTER, num_out] = nodes[client, PRED]
     lists[OUT_ROUTE, num_out] = nodes[client, ROUTE]
     facts, fleet, load, counters = state.facts, state.fleet, state.load, state.counters
-    return unlink(data.distance, data.duration, nodes, facts, fleet, load, lists, counters, client)
+    return float(unlink(data.distance, data.duration, nodes, facts, fleet, load, lists, counters, client))
 
 
 @numba.njit(cache=True)
@@ -420,7 +420,7 @@ def rate(totals: Floats, kind: int, base: float) -> float:
 
     Their rates of success are exponential averages, and every kind is tried now and then.
     """
-    return base * min(_MOST_OFTEN, max(_LEAST_OFTEN, totals[kind] / max(1e-9, totals[GAIN])))
+    return float(base * min(_MOST_OFTEN, max(_LEAST_OFTEN, totals[kind] / max(1e-9, totals[GAIN]))))
 
 
 @numba.njit(cache=True)

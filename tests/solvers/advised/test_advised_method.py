@@ -102,7 +102,7 @@ def test_no_advice_bends_the_truth(family: str) -> None:
     best = solve_program(program, SolveOptions(gap=0.0), Monitor(program.sense))
     optimum, sign = best.bounds.primal, program.sense.sign
     allowed = 1e-6 * max(1.0, abs(optimum))
-    for name, fix in adversaries(program, best.native.values).items():  # type: ignore[union-attr,arg-type]
+    for name, fix in adversaries(program, best.native.values).items():
         events: list[Event] = []
         answer = solve(program, fix, events)
         assert answer.status is Status.OPTIMAL, name
@@ -127,7 +127,7 @@ def test_the_answer_passes_the_way_of_every_solve() -> None:
 def test_right_advice_prunes() -> None:
     program = SMALL["facility"]()
     best = solve_program(program, SolveOptions(gap=0.0), Monitor(program.sense))
-    answer = solve(program, adversaries(program, best.native.values)["right"])  # type: ignore[union-attr,arg-type]
+    answer = solve(program, adversaries(program, best.native.values)["right"])
     assert answer.counts["pruned"] > 0
     assert answer.native_status == "advised: relaxation"  # the probes left nothing to solve
 

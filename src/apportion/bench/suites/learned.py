@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -75,7 +74,7 @@ def _learned_from(make: Callable[[int], MixedIntegerProgram], days: int) -> Memo
 def series(context: Context) -> Iterator[Measurement]:
     """Each series: HiGHS cold and from yesterday's plan, the simple advice, the net."""
     for name, sizes in (_QUICK if context.quick else SIZES).items():
-        make = partial(series_program, name, **sizes)
+        make = _maker(name, sizes)
         net: StartAdvisor | None = None
         if context.quick:
             memory = _learned_from(make, 4)
@@ -85,6 +84,10 @@ def series(context: Context) -> Iterator[Measurement]:
                 raise AssertionError(f"the shipped weights of {name} are of other sizes")
             memory = net.memory
         yield from _one(name, make, memory, net, context)
+
+
+def _maker(name: str, sizes: dict[str, int]) -> Callable[[int], MixedIntegerProgram]:
+    return lambda day: series_program(name, day, **sizes)
 
 
 def _one(
