@@ -45,7 +45,7 @@ LARGE = 2000
 """Unit-hours from which prices are searched for instead of solving the linear relaxation."""
 
 MANY = 10_000
-"""Unit-hours from which the gap between prices and plans is expected to be small: a plan is tried before any cuts."""
+"""Integer columns from which the gap between prices and plans is expected to be small: a plan before any cuts."""
 
 ROOMS = (1e-4, 3e-4, 1e-3, 3e-3, inf)
 """How much a state may cost, as a fraction of the bound, to be left open in one program after the other."""
@@ -53,9 +53,6 @@ ROOMS = (1e-4, 3e-4, 1e-3, 3e-3, inf)
 HULL_TOLERANCE = 1e-4
 """How far the price search may stay below the best bound that prices can prove, as a fraction."""
 
-import os
-
-PRESOLVE = os.environ.get("PRE", "0") == "1"
 _WHOLE = 1e-6
 _ALMOST = 0.99
 """A restricted program closes a little more than the gap, for the dispatch in full to be as good."""
@@ -207,9 +204,13 @@ class _Search:
     def _run_small(
         self, program: MixedIntegerProgram, options: SolveOptions, monitor: Monitor, start: Floats | None = None
     ) -> BackendAnswer:
-        """:meth:`_run` for a program with many fixed columns; only values, bounds and status are of the original."""
+        """:meth:`_run` for a program with many fixed columns; only values, bounds and status are of the original.
+
+        On large fleets the presolve of HiGHS costs more than it saves once the fixed columns are gone.
+        """
         small = shrink(program)
-        quick = options.with_(highs=replace(options.highs, presolve=PRESOLVE))
+        presolve = options.highs.presolve and self.program.integer.sum() < MANY
+        quick = options.with_(highs=replace(options.highs, presolve=presolve))
         begin = None if start is None else small.reduced(start)
         answer = self._run(small.program, quick, monitor, begin)
         values = None if answer.values is None else small.restored(answer.values)

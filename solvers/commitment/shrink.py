@@ -84,7 +84,7 @@ class _Work:
         self.contradicts = False
 
     def _sums(self, entries: Floats) -> Floats:
-        return np.bincount(self._rows, entries, minlength=self._program.num_rows)
+        return np.asarray(np.bincount(self._rows, entries, minlength=self._program.num_rows), np.float64)
 
     def tighten(self) -> bool:
         """One pass over all rules; whether anything changed."""
