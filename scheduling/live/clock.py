@@ -37,7 +37,7 @@ class SteadyClock:
         >>> walls = iter([100.0, 101.0, 4000.0])
         >>> clock = SteadyClock(lambda: next(walls), lambda: 0.0)
         >>> clock.jump_s(), clock.jump_s()
-        (0.0, 3899.0)
+        (0.0, 3900.0)
         """
         apart = self._wall() - self.now()
         moved = apart - self._seen

@@ -7,6 +7,7 @@ import multiprocessing
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from apportion.scheduling.live.reasons import Decision
@@ -80,7 +81,7 @@ class WorkerDecider:
 
     def __init__(self, policy: LivePolicy, fallback: LivePolicy) -> None:
         self._policy, self._fallback = policy, fallback
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._ready = False
         self._start()

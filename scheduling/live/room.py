@@ -150,7 +150,9 @@ class Room:
         kinds = tuple(sorted(set(labels)))
         place = {label: i for i, label in enumerate(kinds)}
         kind = np.array([place[label] for label in labels], np.int64)
-        allowed = [tuple(kinds[k] for k in np.unique(kind[line])) or ("",) for line in self.accepts]
+        allowed: list[tuple[str, ...]] = [
+            tuple(kinds[k] for k in np.unique(kind[line])) or ("",) for line in self.accepts
+        ]
         width = self.gpu_free.shape[1]
         groups = np.zeros((len(kind), width + 1), np.int64)
         version = np.zeros(len(kind), np.int64)

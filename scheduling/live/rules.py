@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -23,7 +23,7 @@ from apportion.scheduling.live.state import ClusterState, Job
 from apportion.scheduling.live.waits import start_reason, wait_reason
 from apportion.scheduling.policies.registry import scheduler_named
 from apportion.scheduling.simulator.rounds import GAVEL, RoundRules
-from apportion.scheduling.simulator.view import RoundScheduler, RoundView
+from apportion.scheduling.simulator.view import RoundView
 from apportion.solvers.online.policy import RulePolicy
 from apportion.solvers.online.snapshot import Choice, Request, Snapshot
 
@@ -73,10 +73,14 @@ def place_by_rule(room: Room, order: list[int], rule: str, seed: int = 0) -> lis
         nodes = tuple(names[choice.node] for choice in choices)
         length = max(job.seconds_on(room.state.nodes[choice.node].gpu_type) for choice in choices)
         gpus = tuple(choice.gpus for choice in choices)
-        decisions.append(Decision(*job.key, start_reason(nodes, length), nodes, gpus))
+        name, generation = job.key
+        decisions.append(Decision(name, generation, start_reason(nodes, length), nodes, gpus))
     left = np.count_nonzero(snapshot.gpu_free == 1000, axis=1)
     cache: dict[tuple[object, ...], Reason] = {}
-    return decisions + [Decision(*room.jobs[j].key, wait_reason(room, j, left, inf, cache)) for j in waits]
+    for j in waits:
+        name, generation = room.jobs[j].key
+        decisions.append(Decision(name, generation, wait_reason(room, j, left, inf, cache)))
+    return decisions
 
 
 def _workload(room: Room, snapshot: Snapshot) -> ClusterPlacement:
@@ -141,7 +145,6 @@ class RoundPolicy:
 
     scheduler: str
     rules: RoundRules = GAVEL
-    _made: RoundScheduler | None = field(default=None, init=False)
 
     def decide(self, state: ClusterState, budget_s: float) -> list[Decision]:
         """Decide all waiting jobs."""
@@ -152,9 +155,8 @@ class RoundPolicy:
         seconds = room.seconds()
         possible = np.array([[bool(room.accepts[r][room.kind == k].any()) for k in range(len(room.types))]
                              for r in range(len(room.accepts))])[room.row]  # fmt: skip
-        if self._made is None:
-            self._made = scheduler_named(self.scheduler, self.rules)
-        chosen = self._made.choose(_view(room, seconds, possible, self.rules))
+        # fresh each time: a scheduler remembers jobs by their place, and the places change as jobs come and go
+        chosen = scheduler_named(self.scheduler, self.rules).choose(_view(room, seconds, possible, self.rules))
         planner = Planner(room, np.where(np.arange(len(room.types)) == chosen[:, None], seconds, inf))
         order, _ = arrange(room.jobs, seconds, state.now_s, PATIENCE_S)
         takes = np.array([j for j in order.tolist() if chosen[j] >= 0], np.int64)

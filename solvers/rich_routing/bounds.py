@@ -16,6 +16,7 @@ _FORBIDDEN = 1e12
 def assignment_bound(instance: RichRouting) -> float:
     """A lower bound on the cost of any plan: each client has one successor and one predecessor, or pays its prize.
 
+    Clients may follow each other in circles without a depot.
     Capacity and time beyond single ways are relaxed; so are breaks, lateness, overtime and balance, which only add.
     Every way costs what the cheapest type pays for it, a way from a depot the least fixed cost too (unless reloads
     let a vehicle come back). Members of groups may go unserved for nothing.
@@ -23,9 +24,9 @@ def assignment_bound(instance: RichRouting) -> float:
     Examples
     --------
     >>> from apportion.instances.rich_routing import VehicleType
-    >>> line = np.abs(np.subtract.outer(np.arange(3.0), np.arange(3.0)))
+    >>> line = np.abs(np.subtract.outer(np.arange(2.0), np.arange(2.0)))
     >>> assignment_bound(RichRouting.simple("line", line, [VehicleType(1, (1.0,), fixed_cost=5.0)]))
-    9.0
+    7.0
     """
     depots, clients = instance.num_depots, instance.num_clients
     if clients == 0:

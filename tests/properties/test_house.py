@@ -25,6 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "vehicle-routing": {"clients": 9},
     "rich-routing": {"clients": 9, "features": "prizes,late,overtime,traffic,skills"},
     "unit-commitment": {"units": 4, "periods": 8},
+    "security-constrained-commitment": {"buses": 4, "units": 3, "periods": 6},
     "optimal-power-flow": {"buses": 5, "periods": 2, "storage": 1},
     "mixed-integer-program": {"kind": "knapsack", "items": 8, "resources": 2},
 }

@@ -260,3 +260,14 @@ def test_a_special_iteration_is_rarer_where_it_succeeds_less_often() -> None:
     assert annealing.rate(totals, kernels.GAIN_OPENING, 0.1) == pytest.approx(0.05)
     totals[kernels.GAIN_OPENING] = 0.0
     assert 0.0 < annealing.rate(totals, kernels.GAIN_OPENING, 0.1) < 0.03
+
+
+def test_another_seed_goes_another_way() -> None:
+    instance = generate_routing(1, clients=40)
+    ways = []
+    for seed in (5, 6):
+        search = Search.begin(instance, seed)
+        search.place(search.merged(instance), construction_order(instance))
+        search.run(200, 1000.0, 1.0, 0.1)
+        ways.append(search.current())
+    assert ways[0] != ways[1]

@@ -44,7 +44,6 @@ def test_a_seed_repeats_exactly_whatever_the_clock_does(time_windows: bool) -> N
     assert first.plan == second.plan
     assert first.bounds == second.bounds
     assert first.counts == second.counts
-    assert solve_instance(instance, options.with_(seed=6)).plan != first.plan
 
 
 @pytest.mark.parametrize("time_windows", [False, True])

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from apportion.instances.core import Sense
+from apportion.instances.errors import BackendError
 from apportion.instances.program import Floats, MixedIntegerProgram, SparseColumns
 from apportion.instances.routing import Routes, VehicleRouting
 from apportion.solvers.backends import backend_named
@@ -139,7 +140,11 @@ class Partition:
             return True
         options = SolveOptions(gap=0.0, node_limit=_MOST_NODES, deterministic=seconds == inf)
         silent = Monitor(Sense.MINIMISE, None, seconds, monitor.cancelled)
-        answer = backend_named("highs").run(self._program(), options, silent, None)
+        try:
+            answer = backend_named("highs").run(self._program(), options, silent, None)
+        except BackendError as error:
+            monitor.log(f"the routes that are left are not searched: {error}")
+            return False
         if answer.values is not None:
             chosen = np.flatnonzero(answer.values > 0.5).tolist()
             self.plan = Routes(tuple(sorted(self._routes[i] for i in chosen)))
