@@ -157,6 +157,7 @@ def test_a_job_that_is_cancelled_between_observation_and_order(cluster: FakeClus
     assert all(outcome.status != "done" for outcome in done.outcomes if outcome.action.verb is Verb.START)
 
 
+@pytest.mark.long
 def test_a_controller_that_restarts_and_a_scheduler_that_is_killed(cluster: FakeCluster, tmp_path: Path) -> None:
     """Forty jobs; the scheduler is killed with -9 in the middle, and the controller restarted; all jobs run once."""
     stream = draw_stream(5, 40, 6.0)
