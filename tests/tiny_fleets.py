@@ -33,7 +33,9 @@ def unit_of(random: np.random.Generator, name: str, *, free: bool = False) -> Th
     """A unit with limits drawn anew: minimum times from 1, ramps that bind (unless ``free``), an initial state."""
     least, span = float(random.integers(0, 30)), float(random.integers(5, 60))
     up, down = (
-        (span + 5.0, span) if free else (float(random.integers(2, span + 8)), float(random.integers(2, span + 8)))
+        (span + 5.0, span)
+        if free
+        else (float(random.integers(2, int(span + 8))), float(random.integers(2, int(span + 8))))
     )
     min_up, min_down = int(random.integers(1, 5)), int(random.integers(1, 4))
     on = bool(random.random() < 0.6)
@@ -53,8 +55,8 @@ def unit_of(random: np.random.Generator, name: str, *, free: bool = False) -> Th
         power_max_mw=least + span,
         ramp_up_mw=up,
         ramp_down_mw=down,
-        startup_limit_mw=least + float(random.integers(0, span + 5)),
-        shutdown_limit_mw=least + float(random.integers(0, span + 5)),
+        startup_limit_mw=least + float(random.integers(0, int(span + 5))),
+        shutdown_limit_mw=least + float(random.integers(0, int(span + 5))),
         min_up_h=min_up,
         min_down_h=min_down,
         initially_on=on,

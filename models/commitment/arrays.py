@@ -36,6 +36,7 @@ class Formulation:
     ``commit``, ``start``, ``stop``, ``power`` (above the minimum), ``available`` (power plus reserve; the power itself
     in hours without a required reserve): shape (units, periods). ``segment``: (segments, periods), for units with
     several. ``match``: (matches,). ``renewable``: (periods,), all sources together, which on one bus loses nothing.
+    ``count``, shape (units,), says how many alike each unit stands for: columns of units are sums over so many.
     """
 
     instance: UnitCommitment

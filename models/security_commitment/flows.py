@@ -67,9 +67,7 @@ class FlowRows:
 
     def _written(self, row: FlowRow) -> WrittenRow:
         injection, instance = self.formulation.injection, self.formulation.instance
-        weights = self.network.weights(row)
-        # an injection adds up to nothing: a constant more in all weights of one island changes no flow
-        weights = weights - self._centre(weights)
+        weights = self.centred(row)
         first, position = self._columns
         factors = np.zeros(len(first))
         np.add.at(factors, position, weights[injection.bus] * injection.factor)
@@ -78,6 +76,14 @@ class FlowRows:
         penalty = instance.lines[row.line].overload_penalty
         overload = -1 if penalty is None else self._overload(row.line, row.period)
         return WrittenRow(row, first[kept] + row.period, factors[kept], shift, self.network.most(row), overload)
+
+    def centred(self, row: FlowRow) -> Floats:
+        """By how much a MW put in at each bus moves the flow of ``row``, up to a constant, shape (buses,).
+
+        What goes into an island adds up to nothing: a constant more in all weights of one island changes no flow.
+        """
+        weights = self.network.weights(row)
+        return weights - self._centre(weights)
 
     @cached_property
     def _columns(self) -> tuple[Ints, Ints]:

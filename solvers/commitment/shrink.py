@@ -21,6 +21,7 @@ Bools = NDArray[np.bool_]
 PASSES = 12
 _TIGHT = 1e-9
 _CONTRADICTION = 1e-6
+_ALMOST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,10 @@ def shrink(program: MixedIntegerProgram) -> Shrunk:
         return _as_it_is(program)
     work = _Work(program)
     for _ in range(PASSES):
-        if not work.tighten():
-            break
         if work.contradicts:
             return _as_it_is(program)
+        if not work.tighten():
+            break
     return work.result()
 
 
@@ -78,10 +79,16 @@ class _Work:
         columns = np.repeat(np.arange(program.num_columns), np.diff(matrix.starts))
         self._rows, self._columns = np.asarray(matrix.rows, np.int64), columns
         self._values = np.asarray(matrix.values)
-        self._lower, self._upper = np.array(program.lower), np.array(program.upper)
+        self._lower, self._upper = self._whole(np.array(program.lower), np.array(program.upper))
         self._active = np.ones(program.num_rows, np.bool_)
         self._scale = 1.0 + np.maximum(_finite(program.row_lower), _finite(program.row_upper))
-        self.contradicts = False
+        self.contradicts = bool(np.any(self._lower > self._upper))
+
+    def _whole(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+        """Bounds, of integer columns rounded inwards."""
+        integer = self._program.integer
+        least, most = np.ceil(lower - _ALMOST), np.floor(upper + _ALMOST)
+        return np.where(integer, least, lower), np.where(integer, most, upper)
 
     def _sums(self, entries: Floats) -> Floats:
         return np.asarray(np.bincount(self._rows, entries, minlength=self._program.num_rows), np.float64)
@@ -108,6 +115,7 @@ class _Work:
         new_upper, new_lower = self._upper.copy(), self._lower.copy()
         np.minimum.at(new_upper, columns, self._lower[columns] + up)
         np.maximum.at(new_lower, columns, self._upper[columns] - down)
+        new_lower, new_upper = self._whole(new_lower, new_upper)
         alone = (self._sums((~fixed_before[columns]).astype(np.float64)) < 1.5)[rows] & ~fixed_before[columns]
         self._take_over(columns[alone], new_lower, new_upper)
         closed = ~fixed_before & (new_upper - new_lower <= _TIGHT * (1.0 + np.abs(new_lower)))

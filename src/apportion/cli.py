@@ -549,12 +549,12 @@ def price(
     time_limit: float = 60.0,
     format: Format = None,  # noqa: A002
 ) -> int:
-    """Price the energy and the reserve of each hour of a plan, and settle with every unit.
+    """Price the energy and the reserve of each hour of a plan, and settle with every unit; on a network, by bus.
 
     Parameters
     ----------
     instance
-        The instance file, of unit commitment.
+        The instance file, of unit commitment with or without a network.
     plan
         Its plan.
     kind

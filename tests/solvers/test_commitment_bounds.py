@@ -77,8 +77,8 @@ def random_mix(pricing: UnitPricing, random: np.random.Generator) -> tuple[np.nd
     commit, start = np.zeros(shape), np.zeros(shape)
     needed = pricing.instance.reserve_mw > 0.0
     for part in random.dirichlet(np.ones(3)):
-        prices = Prices(random.uniform(0.0, 60.0, shape[1]), random.uniform(0.0, 20.0, shape[1]) * needed)
-        answer = pricing.answer(prices)
+        energy, reserve = random.uniform(0.0, 60.0, shape[1:]), random.uniform(0.0, 20.0, shape[1:])
+        answer = pricing.answer(Prices(energy, np.where(needed, reserve, 0.0)))
         commit += part * pricing.count[:, None] * answer.committed
         start += part * pricing.count[:, None] * starts_of(answer, pricing)
     return commit, start
