@@ -101,16 +101,13 @@ def least_slack(cover: Cover, instance: UnitCommitment, alike: Alike) -> float:
     return cover.slack(*numbers)
 
 
-@settings(max_examples=10, deadline=None)
-@given(SEEDS)
+@pytest.mark.parametrize("seed", range(1000, 1024))
 def test_no_plan_violates_a_cut(seed: int) -> None:
     """The cuts of mixes at random prices, each minimised over all plans: starts, stops, initial states, counts."""
     random = np.random.default_rng(seed)
     instance = tiny_fleet(seed, most_alike=2, periods=5)
     alike = Alike.of(instance)
     pricing = UnitPricing(alike.instance, alike.count)
-    if not np.all(np.isfinite(pricing.answer(Prices(np.zeros(5), np.zeros(5))).cost)):
-        return
     covers = [cover for _ in range(10) for cover in Covers(pricing).violated(*random_mix(pricing, random))]
     for k in random.permutation(len(covers))[:4]:
         assert least_slack(covers[k], instance, alike) >= -1e-6
@@ -130,6 +127,28 @@ def test_parts_prove_no_more_than_the_optimum(seed: int) -> None:
         part = counted.within(hull, loss, room)
         assert at_most(min(optimum(part.program), part.reach), best)
     assert counted.near(hull, 0).reach == -inf
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_no_plan_with_a_state_costs_less_than_said(seed: int) -> None:
+    """Force one of the units of a kind to be off, or on, in some hour of the full model."""
+    random = np.random.default_rng(seed)
+    instance = tiny_fleet(seed)
+    alike, pricing, hull = strengthened(instance)
+    assume(not hull.infeasible)
+    loss = losses(pricing, hull)
+    formulation = formulate(instance)
+    program = formulation.model.compile()
+    columns = formulation.model.split(np.arange(program.num_columns, dtype=np.float64))["commit"].astype(np.int64)
+    for _ in range(5):
+        kind, hour, state = random.integers(len(loss[0])), random.integers(PERIODS), int(random.integers(2))
+        column = columns[random.choice(alike.members[kind]), hour]
+        lower, upper = np.array(program.lower), np.array(program.upper)
+        if lower[column] <= state <= upper[column]:
+            lower[column] = upper[column] = state
+            least = hull.bound + float(loss[state, kind, hour])
+            assert at_most(least, optimum(replace(program, lower=lower, upper=upper)))
 
 
 def test_a_part_holds_the_plan_that_it_is_given() -> None:
