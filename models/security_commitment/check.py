@@ -221,6 +221,17 @@ def _worst_flows(instance: SecurityConstrainedCommitment, net: Floats) -> _Flows
     return _Flows(np.abs(base), worst, case)
 
 
+def line_loading(instance: SecurityConstrainedCommitment, plan: SecureCommitment) -> Floats:
+    """The share of its limit that each line carries in its worst case, shape (lines, periods); 0 without a limit."""
+    flows = _worst_flows(instance, _injections(instance, plan.aligned_to(instance)))
+    loading = np.zeros(flows.base.shape)
+    for k, line in enumerate(instance.lines):
+        for flow, limit in ((flows.base[k], line.limit_mw), (flows.worst[k], line.emergency_limit_mw)):
+            share = np.divide(flow, limit, out=np.zeros_like(flow), where=np.isfinite(limit) & (limit > 0.0))
+            loading[k] = np.maximum(loading[k], share)
+    return loading
+
+
 def _overloads(instance: SecurityConstrainedCommitment, flows: _Flows) -> Iterator[Violation]:
     """Overloads of lines whose limits are hard."""
     excess = flows.excess(instance)

@@ -390,6 +390,15 @@ def _power_flow(instance: Any, plan: Any) -> Json | None:
     return draw_power_flow(instance, plan)
 
 
+# Commitment on a network: what the units give, how full the lines are
+
+
+def _secure(instance: Any, plan: Any) -> Json | None:
+    from apportion.power_pictures import draw_secure_commitment
+
+    return draw_secure_commitment(instance, plan)
+
+
 # Programs: the largest values
 
 
@@ -416,6 +425,7 @@ _DRAWN: dict[str, Callable[[Any, Any], Json | None]] = {
     "vehicle-routing": _routes,
     "unit-commitment": _commitment,
     "optimal-power-flow": _power_flow,
+    "security-constrained-commitment": _secure,
     "mixed-integer-program": _values,
 }
 

@@ -9,7 +9,10 @@ from apportion.instances.commitment_prices import CommitmentPrices
 from apportion.instances.core import Json
 from apportion.instances.power_flow import OptimalPowerFlow
 from apportion.instances.power_plan import PowerFlowPlan
+from apportion.instances.security_commitment import SecurityConstrainedCommitment
+from apportion.instances.security_plan import SecureCommitment
 from apportion.models.power_flow.check import branch_loading
+from apportion.models.security_commitment.check import line_loading
 from apportion.pictures import WIDTH, _commitment, _data, _frame, _hours, _tooltip
 
 _MOST_ROWS = 40
@@ -34,6 +37,28 @@ def draw_power_flow(instance: OptimalPowerFlow, plan: PowerFlowPlan) -> Json | N
     if not parts:
         return None
     title = f"Power flow ({plan.physics}) over {plan.num_periods} periods: branch loading and prices"
+    frame = {name: value for name, value in _frame(title).items() if name != "width"}
+    return {**frame, "vconcat": parts, "resolve": {"scale": {"color": "independent"}}}
+
+
+def draw_secure_commitment(instance: SecurityConstrainedCommitment, plan: SecureCommitment) -> Json | None:
+    """Heat maps of the states and outputs of the units, and of how full the lines are in their worst case."""
+    plan = plan.aligned_to(instance)
+    parts = []
+    if len(plan.unit_names):
+        busiest = np.argsort(-plan.power_mw.sum(axis=1), kind="stable")[:_MOST_ROWS]
+        title = f"Output of the {len(busiest)} busiest of {len(plan.unit_names)} units"
+        names = [plan.unit_names[k] for k in busiest]
+        parts.append(_heat(title, "unit", names, plan.power_mw[busiest].T, "power", "MW"))
+    loading = 100.0 * line_loading(instance, plan)
+    if loading.size and loading.max() > 0.0:
+        fullest = np.argsort(-loading.max(axis=1), kind="stable")[:_MOST_ROWS]
+        title = f"The {len(fullest)} fullest of {len(instance.lines)} lines, with all lines or after the worst outage"
+        names = [instance.lines[k].name for k in fullest]
+        parts.append(_heat(title, "line", names, loading[fullest].T, "percent", "% of the limit"))
+    if not parts:
+        return None
+    title = f"Commitment on a network over {plan.num_periods} periods: units and lines"
     frame = {name: value for name, value in _frame(title).items() if name != "width"}
     return {**frame, "vconcat": parts, "resolve": {"scale": {"color": "independent"}}}
 

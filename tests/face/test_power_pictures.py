@@ -15,11 +15,14 @@ import apportion
 from apportion.cli import main
 from apportion.instances.commitment import Commitment, UnitCommitment
 from apportion.instances.errors import OptionError
+from apportion.instances.generate.security_commitment import generate_security_commitment
 from apportion.instances.power_flow import OptimalPowerFlow
 from apportion.instances.power_plan import Physics, PowerFlowPlan
+from apportion.instances.security_plan import SecureCommitment
 from apportion.models.power_flow.check import branch_loading
+from apportion.models.security_commitment.check import line_loading
 from apportion.pictures import to_image
-from apportion.power_pictures import draw_commitment, draw_power_flow
+from apportion.power_pictures import draw_commitment, draw_power_flow, draw_secure_commitment
 from apportion.pricing import write_prices
 
 Json = dict[str, Any]
@@ -186,3 +189,19 @@ def test_a_flow_without_prices_and_without_a_network_has_nothing_to_draw() -> No
     assert spec is not None
     assert len(spec["vconcat"]) == 1
     assert draw_power_flow(instance, replace(bare, physics=Physics.DISPATCH, angle_deg=0.0 * bare.angle_deg)) is None
+
+
+def test_a_network_shows_units_and_full_lines() -> None:
+    instance = generate_security_commitment(seed=2, buses=4, units=3, periods=3, tightness=0.7)
+    plan = apportion.solve(instance, gap=1e-3, node_limit=500).plan
+    assert isinstance(plan, SecureCommitment)
+    spec = draw_secure_commitment(instance, plan)
+    lines = rows(panel(spec, "The "))
+    loading = line_loading(instance, plan)
+    assert len(lines) == loading.size
+    assert max(float(row["percent"]) for row in lines) == pytest.approx(100.0 * loading.max(), abs=1e-3)
+    verdict = apportion.check(instance, plan)
+    assert loading.max() == pytest.approx(max(v for k, v in verdict.measures.items() if "loading" in k), abs=1e-5)
+    units = rows(panel(spec, "Output"))
+    assert sum(float(row["power"]) for row in units) == pytest.approx(float(plan.power_mw.sum()), abs=0.1)
+    assert to_image(spec, "svg").startswith(b"<svg")
