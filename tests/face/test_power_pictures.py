@@ -196,6 +196,7 @@ def test_a_network_shows_units_and_full_lines() -> None:
     plan = apportion.solve(instance, gap=1e-3, node_limit=500).plan
     assert isinstance(plan, SecureCommitment)
     spec = draw_secure_commitment(instance, plan)
+    assert spec is not None
     lines = rows(panel(spec, "The "))
     loading = line_loading(instance, plan)
     assert len(lines) == loading.size
