@@ -50,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
     "ipopt.linear_solver": "mumps",
     "ipopt.tol": 1e-8,
     "ipopt.constr_viol_tol": 1e-8,
+    "ipopt.bound_relax_factor": 0.0,  # a voltage beyond its limit by 1e-8 would be clipped, and break stiff balances
     "ipopt.acceptable_iter": 0,
     "ipopt.max_iter": 250,
     "print_time": False,
