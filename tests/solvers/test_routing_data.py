@@ -53,7 +53,7 @@ def test_published_solutions_pass_the_check_at_their_published_cost() -> None:
 def test_a_short_run_is_near_the_best_known_with_a_true_bound(file: str) -> None:
     instance = _instance(file)
     best = _best_known()[file][1]
-    result = solve_instance(instance, SolveOptions(node_limit=4000))
+    result = solve_instance(instance, SolveOptions(node_limit=4000, time_limit_s=20.0))
     assert result.status.has_plan
     assert result.bounds.dual <= best + 1e-6
     assert best - 1e-6 <= result.objective <= 1.10 * best
