@@ -14,6 +14,7 @@ from apportion.solvers.rich_routing.segments.kernels import (
     DISTANCE,
     FIRST_SLOT,
     KIND,
+    LAST_SLOT,
     LENGTH,
     LOCATION,
     LOCKED,
@@ -133,6 +134,8 @@ class RichSearch:
             if slot is None:
                 slot = free[route.vehicle]
                 free[route.vehicle] += 1
+                if slot >= self.arrays.kinds[route.vehicle, LAST_SLOT]:
+                    return False
             slots[slot, BEST_LENGTH] = len(route.stops)
             for position, stop in enumerate(route.stops):
                 node = stop

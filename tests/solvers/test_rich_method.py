@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 import pytest
 
+from apportion.instances.errors import OptionError
 from apportion.instances.reading import read
-from apportion.instances.rich_routing import RichRouting, VehicleType
+from apportion.instances.rich_routing import RichRoute, RichRoutes, RichRouting, VehicleType
 from apportion.instances.rich_rules import Lock
 from apportion.solvers.options import SolveOptions
 from apportion.solvers.rich_routing.bounds import assignment_bound
+from apportion.solvers.rich_routing.insertion import Dispatcher
 from apportion.solvers.solve import solve_instance
 from apportion.solvers.status import Limit, Status
 from realdata import data_file
@@ -101,3 +104,10 @@ def test_a_larger_vehicle_takes_over_when_that_is_cheaper() -> None:
     instance = RichRouting.simple("line", line, fleet, delivery=[[0], [1], [1], [1], [1]])
     result = solve_instance(instance, SolveOptions(node_limit=300))
     assert result.objective == 17.0
+
+
+def test_a_plan_that_does_not_begin_with_the_settled_stops_is_refused() -> None:
+    line = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
+    running = replace(RichRouting.simple("day", line, [VehicleType(1, (9.0,))]), locks=(Lock(0, (1,)),))
+    with pytest.raises(OptionError, match="breaks a rule"):
+        Dispatcher(running, RichRoutes((RichRoute(0, (3, 2, 1)),)))
