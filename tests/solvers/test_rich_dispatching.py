@@ -10,7 +10,6 @@ from apportion.instances.generate.routing import generate_routing
 from apportion.instances.routing import VehicleRouting
 from apportion.solvers.rich_routing.dispatching import EPOCH, MARGIN, POLICIES, Effort, draw, run_day
 
-pytestmark = pytest.mark.kernels
 QUICK = Effort(iterations=100, scenarios=1, scenario_iterations=50)
 
 

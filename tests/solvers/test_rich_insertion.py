@@ -20,7 +20,6 @@ from apportion.solvers.rich_routing.insertion import Dispatcher, insert_now
 from apportion.solvers.solve import solve_instance
 from rich_random import random_rich
 
-pytestmark = pytest.mark.kernels
 LINE = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
 VAN = VehicleType(2, (9.0,))
 
