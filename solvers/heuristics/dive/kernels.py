@@ -81,9 +81,11 @@ def dive(
 ) -> int:
     """Fix the columns of ``order``; CONSISTENT when all are fixed and propagated.
 
-    CONFLICT when no point of the box is feasible, STOPPED when ``backtracks`` or ``effort`` ran out: the domain then
-    holds the part that is fixed.
+    CONFLICT when no point of the box is feasible, STOPPED when ``backtracks`` or ``effort`` ran out, or when all that
+    was tried failed but a value inside a range had been excluded together with its smaller side. The domain then holds
+    the part that is fixed.
     """
+    lost = False
     limit = domain.marks[EFFORT] + effort
     depth = 0
     place = 0
@@ -110,13 +112,14 @@ def dive(
             while depth > 0 and decisions.flipped[depth - 1]:
                 depth -= 1
             if depth == 0:
-                return CONFLICT
+                return STOPPED if lost else CONFLICT
             undo(problem, domain, decisions.trail[depth - 1])
             if backtracks < 0:
                 return STOPPED
             place = decisions.place[depth - 1]
             decisions.flipped[depth - 1] = True
             j = order[place]
+            lost = lost or domain.lower[j] < decisions.value[depth - 1] < domain.upper[j]
             low, high = _exclude(domain, j, decisions.value[depth - 1])
             outcome = _assign(problem, domain, j, low, high, limit - domain.marks[EFFORT])
         if outcome == STOPPED:
