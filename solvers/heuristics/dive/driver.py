@@ -14,6 +14,9 @@ from apportion.solvers.heuristics.dive.kernels import Decisions
 from apportion.solvers.heuristics.propagation.driver import domain_of
 from apportion.solvers.heuristics.propagation.kernels import CONFLICT, CONSISTENT, EFFORT
 
+_MOST_SPLITS = 50
+"""Open decisions about one column that there is room for: each takes a value from its range."""
+
 
 class Guide(StrEnum):
     """What the order and the preferred values of a dive come from."""
@@ -42,8 +45,9 @@ class Dive:
 def dive(problem: Problem, order: Ints, preferred: Floats, backtracks: int, effort: int) -> Dive:
     """Fix the integer columns of ``order`` near ``preferred`` (n,) with propagation and limited backtracking."""
     domain = domain_of(problem)
-    size = problem.num_columns + 1
-    decisions = Decisions(np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size), np.zeros(size, np.bool_))
+    widths = np.clip((problem.upper - problem.lower)[order], 1.0, _MOST_SPLITS)
+    size = int(widths.sum()) + 1
+    decisions = Decisions(*(np.zeros(size, np.int64) for _ in range(2)), np.zeros(size), np.zeros(size, np.int64))
     outcome = kernels.dive(problem, domain, decisions, order, preferred, backtracks, effort)
     lower = np.maximum(domain.lower, problem.lower)
     upper = np.minimum(domain.upper, problem.upper)

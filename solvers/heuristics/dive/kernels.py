@@ -1,7 +1,7 @@
 """Numba kernel: fix and propagate with limited backtracking.
 
 The columns are fixed one after the other in a given order at the value nearest a preference, each time followed by
-propagation. A conflict takes the last decision back and excludes its value; when both sides fail the search goes back
+propagation. A conflict takes the last decision back and excludes its value; when all sides fail the search goes back
 to the decision before (Salvagnin, Roberti and Fischetti 2025 dive likewise and repair what is left).
 """
 
@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.solvers.heuristics.arrays import Booleans, Ints, Problem
+from apportion.solvers.heuristics.arrays import Ints, Problem
 from apportion.solvers.heuristics.propagation.kernels import (
     CONFLICT,
     CONSISTENT,
@@ -30,12 +30,12 @@ Floats = NDArray[np.float64]
 
 
 class Decisions(NamedTuple):
-    """The open decisions, deepest last: where the trail stood, the place in the order, the value, if it is flipped."""
+    """The open decisions, deepest last: where the trail stood, the place in the order, the value, sides untried."""
 
     trail: Ints
     place: Ints
     value: Floats
-    flipped: Booleans
+    left: Ints
 
 
 @numba.njit(cache=True, nogil=True)
@@ -59,14 +59,15 @@ def _assign(problem: Problem, domain: Domain, column: int, lower: float, upper: 
 
 
 @numba.njit(cache=True, nogil=True)
-def _exclude(domain: Domain, column: int, value: float) -> tuple[float, float]:
-    """The bounds of ``column`` without ``value``: the larger side when it lies inside."""
+def _side(domain: Domain, column: int, value: float, left: int) -> tuple[float, float]:
+    """One side of ``value`` in the bounds of ``column``: the larger one first, the other when none is ``left``."""
     low, high = domain.lower[column], domain.upper[column]
     if value <= low:
         return value + 1.0, high
     if value >= high:
         return low, value - 1.0
-    return (value + 1.0, high) if high - value > value - low else (low, value - 1.0)
+    above = high - value > value - low
+    return (value + 1.0, high) if above == (left > 0) else (low, value - 1.0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -81,11 +82,9 @@ def dive(
 ) -> int:
     """Fix the columns of ``order``; CONSISTENT when all are fixed and propagated.
 
-    CONFLICT when no point of the box is feasible, STOPPED when ``backtracks`` or ``effort`` ran out, or when all that
-    was tried failed but a value inside a range had been excluded together with its smaller side. The domain then holds
-    the part that is fixed.
+    CONFLICT when no point of the box is feasible, STOPPED when ``backtracks``, ``effort`` or the room for decisions ran
+    out: the domain then holds the part that is fixed.
     """
-    lost = False
     limit = domain.marks[EFFORT] + effort
     depth = 0
     place = 0
@@ -98,29 +97,28 @@ def dive(
         if low >= high:
             place += 1
             continue
-        if domain.marks[EFFORT] >= limit:
+        if domain.marks[EFFORT] >= limit or depth == len(decisions.trail):
             return STOPPED
         decisions.trail[depth] = domain.marks[TRAIL]
         decisions.place[depth] = place
         value = nearest(low, high, preferred[j], True)
         decisions.value[depth] = value
-        decisions.flipped[depth] = False
+        decisions.left[depth] = int(value > low) + int(value < high)
         depth += 1
         outcome = _assign(problem, domain, j, value, value, limit - domain.marks[EFFORT])
         while outcome == CONFLICT:
             backtracks -= 1
-            while depth > 0 and decisions.flipped[depth - 1]:
+            while depth > 0 and decisions.left[depth - 1] == 0:
                 depth -= 1
             if depth == 0:
-                return STOPPED if lost else CONFLICT
+                return CONFLICT
             undo(problem, domain, decisions.trail[depth - 1])
             if backtracks < 0:
                 return STOPPED
             place = decisions.place[depth - 1]
-            decisions.flipped[depth - 1] = True
+            decisions.left[depth - 1] -= 1
             j = order[place]
-            lost = lost or domain.lower[j] < decisions.value[depth - 1] < domain.upper[j]
-            low, high = _exclude(domain, j, decisions.value[depth - 1])
+            low, high = _side(domain, j, decisions.value[depth - 1], decisions.left[depth - 1])
             outcome = _assign(problem, domain, j, low, high, limit - domain.marks[EFFORT])
         if outcome == STOPPED:
             return STOPPED
