@@ -47,7 +47,8 @@ def dive(problem: Problem, order: Ints, preferred: Floats, backtracks: int, effo
     domain = domain_of(problem)
     widths = np.clip((problem.upper - problem.lower)[order], 1.0, _MOST_SPLITS)
     size = int(widths.sum()) + 1
-    decisions = Decisions(*(np.zeros(size, np.int64) for _ in range(2)), np.zeros(size), np.zeros(size, np.int64))
+    trail, place, left = (np.zeros(size, np.int64) for _ in range(3))
+    decisions = Decisions(trail, place, np.zeros(size), left)
     outcome = kernels.dive(problem, domain, decisions, order, preferred, backtracks, effort)
     lower = np.maximum(domain.lower, problem.lower)
     upper = np.minimum(domain.upper, problem.upper)
